@@ -1,0 +1,66 @@
+"""thalweg: the sharpness of gradient flow solutions, with an error bar on every number.
+
+Problems: `ScalarNetwork`, `SquaredRegression`, `Supervised`, or any callable from parameters to a
+scalar. Questions: `gradient_flow_solution`, `truncated_sharpness`, `sharpness`, `top_eigenpairs`,
+`descend`, `monotonicity`. Importing the package changes no setting of JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thalweg import descent, figures, flow, problems, results
+    from thalweg.curvature import Eigenpairs, sharpness, top_eigenpairs
+    from thalweg.descent import GFSSharpness, Quantity, Run, Sharpness, descend
+    from thalweg.flow import FlowSolution, Status, gradient_flow_solution, truncated_sharpness
+    from thalweg.problems import Problem, ScalarNetwork, SquaredRegression, Supervised
+    from thalweg.theory import Monotonicity, monotonicity
+
+_HOME = {
+    "curvature": ("Eigenpairs", "sharpness", "top_eigenpairs"),
+    "descent": ("GFSSharpness", "Quantity", "Run", "Sharpness", "descend"),
+    "flow": ("FlowSolution", "Status", "gradient_flow_solution", "truncated_sharpness"),
+    "problems": ("Problem", "ScalarNetwork", "SquaredRegression", "Supervised"),
+    "theory": ("Monotonicity", "monotonicity"),
+}
+_MODULES = ("descent", "figures", "flow", "problems", "results")
+
+__all__ = [
+    "Eigenpairs",
+    "FlowSolution",
+    "GFSSharpness",
+    "Monotonicity",
+    "Problem",
+    "Quantity",
+    "Run",
+    "ScalarNetwork",
+    "Sharpness",
+    "SquaredRegression",
+    "Status",
+    "Supervised",
+    "descend",
+    "descent",
+    "figures",
+    "flow",
+    "gradient_flow_solution",
+    "monotonicity",
+    "problems",
+    "results",
+    "sharpness",
+    "top_eigenpairs",
+    "truncated_sharpness",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: `thalweg --help` should not wait for JAX."""
+    if name in _MODULES:
+        return importlib.import_module(f"thalweg.{name}")
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(importlib.import_module(f"thalweg.{module}"), name)
+    raise AttributeError(f"module 'thalweg' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

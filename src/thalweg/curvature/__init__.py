@@ -1,0 +1,17 @@
+"""Curvature of a loss: its largest eigenvalues, with residuals, from Hessian-vector products."""
+
+from thalweg.curvature.dense import dense_eigenpairs
+from thalweg.curvature.eigenpairs import Eigenpairs, sharpness, top_eigenpairs
+from thalweg.curvature.lanczos import RitzPairs, largest_eigenpairs
+from thalweg.curvature.starts import random_block, warm_block
+
+__all__ = [
+    "Eigenpairs",
+    "RitzPairs",
+    "dense_eigenpairs",
+    "largest_eigenpairs",
+    "random_block",
+    "sharpness",
+    "top_eigenpairs",
+    "warm_block",
+]

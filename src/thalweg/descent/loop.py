@@ -1,0 +1,81 @@
+"""The compiled part of a run: many steps in one call, the loss of each recorded.
+
+The number of steps is an argument of the compiled loop, not a part of it: whatever the schedule
+of the measurements, one compilation serves the whole run. An iterate carries its own loss and
+gradient, so that the loss where a chunk ends is known at no extra cost: a run of `n` steps costs
+`n + 1` gradients.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from thalweg.descent.updates import Update
+from thalweg.problems import Problem
+
+CHUNK = 1024
+"""Most steps in one call; also the size of the buffer of losses."""
+
+
+class Iterate(NamedTuple):
+    """Parameters, the loss and the gradient there, and the state of the update."""
+
+    w: PyTree
+    loss: Array
+    gradient: PyTree
+    state: PyTree
+
+
+@eqx.filter_jit
+def first_iterate(problem: Problem, update: Update, w: PyTree) -> Iterate:
+    """Return the iterate at `w`, before any step."""
+    loss, gradient = problem.value_and_gradient(w)
+    return Iterate(w, loss, gradient, update.init(eqx.filter(w, eqx.is_inexact_array)))
+
+
+@eqx.filter_jit
+def advance(
+    problem: Problem, update: Update, iterate: Iterate, count: Array, limit: Array
+) -> tuple[Iterate, Array, Array]:
+    """Take up to `count <= CHUNK` steps; fewer if an iterate is not `sound`.
+
+    Returns
+    -------
+    iterate, taken, losses
+        The last iterate, the number of steps taken, and the losses after each of them, shape
+        `(CHUNK,)`, of which the first `taken` are meaningful.
+    """
+    arrays, static = eqx.partition(iterate, eqx.is_array)
+    losses = jnp.full(CHUNK, jnp.nan, iterate.loss.dtype)
+
+    def going(carry: Any) -> Array:
+        taken, arrays, _ = carry
+        return (taken < count) & sound(eqx.combine(arrays, static), limit)
+
+    def step(carry: Any) -> Any:
+        taken, arrays, losses = carry
+        after = _step(problem, update, eqx.combine(arrays, static))
+        losses = losses.at[taken].set(after.loss)
+        return taken + 1, eqx.filter(after, eqx.is_array), losses
+
+    start = (jnp.zeros_like(count), arrays, losses)
+    taken, arrays, losses = jax.lax.while_loop(going, step, start)
+    return eqx.combine(arrays, static), taken, losses
+
+
+def sound(iterate: Iterate, limit: Array) -> Array:
+    """Whether loss and gradient are finite and the loss is not above `limit` (else: diverged)."""
+    leaves = jax.tree.leaves(iterate.gradient)
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in leaves]
+    return (iterate.loss <= limit) & jnp.isfinite(iterate.loss) & jnp.all(jnp.stack(finite))
+
+
+def _step(problem: Problem, update: Update, iterate: Iterate) -> Iterate:
+    params = eqx.filter(iterate.w, eqx.is_inexact_array)
+    change, state = update.update(iterate.gradient, iterate.state, params)
+    w = eqx.apply_updates(iterate.w, change)
+    loss, gradient = problem.value_and_gradient(w)
+    return Iterate(w, loss, gradient, state)

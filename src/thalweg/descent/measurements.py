@@ -1,0 +1,153 @@
+"""What is measured along a run, and when: independent of how the run is trained.
+
+A measurement is any object with the members of `Measurement`; `Quantity` makes one from a
+function. Its values become variables of the dataset on the dimensions `(run, <name>_step)`.
+"""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import PyTree
+
+from thalweg.flow.method import Progress as FlowProgress
+from thalweg.problems import Problem
+
+Report = Callable[[FlowProgress], bool | None]
+Attributes = Mapping[str, Any]
+
+
+class Reading(NamedTuple):
+    """What one measurement of one iterate gives.
+
+    Attributes
+    ----------
+    values
+        A number for every variable of the measurement.
+    memory
+        Whatever the next measurement of the same run should be given: warm starts.
+    gradient_evaluations
+        The work done, in units of one gradient (`thalweg.problems.COST`).
+    """
+
+    values: Mapping[str, float]
+    memory: Any = None
+    gradient_evaluations: float = 0.0
+
+
+class Measurement(Protocol):
+    """Something to measure at some of the iterates.
+
+    Attributes
+    ----------
+    name
+        The dimension of its variables is called `<name>_step`.
+    every, start
+        Measured at the steps `start`, `start + every`, ..., and at the last step.
+    variables
+        The names of the values and their attributes in the dataset (`long_name`, `units`).
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 (described above)
+    @property
+    def every(self) -> int: ...  # noqa: D102
+    @property
+    def start(self) -> int: ...  # noqa: D102
+    @property
+    def variables(self) -> Mapping[str, Attributes]: ...  # noqa: D102
+
+    def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
+        """Measure at `w`.
+
+        `memory` is that of the previous reading of the same run, `None` at first. A measurement
+        that takes long calls `report` now and then, and gives up when it returns true.
+        """
+        ...
+
+
+def scheduled_steps(measurement: Measurement, steps: int) -> np.ndarray:
+    """Return the steps, up to `steps`, at which to measure: a sorted array of integers.
+
+    Examples
+    --------
+    >>> scheduled_steps(Quantity("norm", max, every=4), 10)
+    array([ 0,  4,  8, 10])
+    """
+    regular = np.arange(measurement.start, steps + 1, measurement.every, dtype=np.int64)
+    return np.union1d(regular, np.asarray([steps], np.int64))
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Any number computed from the problem and the parameters.
+
+    Parameters
+    ----------
+    name
+        The name of the variable; its dimension is `<name>_step`.
+    function
+        `function(problem, w)` returns a number (or an array of one element).
+    every, start
+        Schedule, in steps: `start`, `start + every`, ..., and the last step.
+    long_name, units
+        Attributes of the variable.
+    gradient_evaluations
+        The work of one call, in units of one gradient.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> norm = Quantity("norm", lambda problem, w: jnp.sqrt(jnp.vdot(w, w)), every=10)
+    >>> norm.measure(None, jnp.array([3.0, 4.0]), None, None).values
+    {'norm': 5.0}
+    """
+
+    name: str
+    function: Callable[[Problem, Any], Any]
+    every: int = 1
+    start: int = 0
+    long_name: str = ""
+    units: str = "1"
+    gradient_evaluations: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_schedule(self)
+
+    @property
+    def variables(self) -> dict[str, Attributes]:
+        """The one variable."""
+        return {self.name: {"long_name": self.long_name or self.name, "units": self.units}}
+
+    def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
+        """Call the function."""
+        value = float(np.asarray(self.function(problem, w)).item())
+        return Reading({self.name: value}, None, self.gradient_evaluations)
+
+
+def check_schedule(measurement: Measurement) -> None:
+    """Raise a ValueError unless `every` is a positive and `start` a non-negative integer."""
+    for name, least in (("every", 1), ("start", 0)):
+        value = getattr(measurement, name)
+        if not hasattr(value, "__index__") or operator.index(value) < least:
+            raise ValueError(
+                f"{name} of the measurement {measurement.name!r} must be an integer of at least "
+                f"{least} (in steps), got {value!r}"
+            )
+
+
+def check_names(measurements: Sequence[Measurement]) -> None:
+    """Raise a ValueError where two measurements, or one and the loop, use the same name."""
+    taken = {"run", "step", "step_size", "threshold", "loss"}
+    for measurement in measurements:
+        check_schedule(measurement)
+        # A variable may have the name of its own measurement: the dimension is `<name>_step`.
+        for name in (f"{measurement.name}_step", *measurement.variables):
+            if name in taken:
+                raise ValueError(
+                    f"the measurement {measurement.name!r} uses the name {name!r}, which is "
+                    "already taken: give each measurement a name of its own"
+                )
+            taken.add(name)

@@ -1,0 +1,82 @@
+"""What a run has recorded so far, and the dataset made of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from thalweg.descent.measurements import Measurement, scheduled_steps
+
+
+class Record:
+    """Losses and readings of several runs, in arrays with NaN where nothing was reached.
+
+    The arrays have their full length from the start, so that what a run leaves when it stops
+    early still lies on the axes that were asked for.
+    """
+
+    def __init__(self, runs: int, steps: int, loss_every: int, measurements: Sequence[Measurement]):
+        self.measurements = measurements
+        regular = np.arange(0, steps + 1, loss_every, dtype=np.int64)
+        self.loss_steps = np.union1d(regular, np.asarray([steps], np.int64))
+        self.losses = np.full((runs, self.loss_steps.size), np.nan)
+        self.schedules = [scheduled_steps(m, steps) for m in measurements]
+        self.readings = {
+            name: np.full((runs, schedule.size), np.nan)
+            for m, schedule in zip(measurements, self.schedules, strict=True)
+            for name in m.variables
+        }
+
+    def due(self, step: int) -> list[int]:
+        """Return the numbers of the measurements to be made at `step`."""
+        return [i for i, steps in enumerate(self.schedules) if step in _from(steps, step)[:1]]
+
+    def next_due(self, step: int) -> int | None:
+        """Return the first step after `step` with a measurement, `None` if there is none."""
+        after = [int(later[0]) for s in self.schedules if (later := _from(s, step + 1)).size]
+        return min(after, default=None)
+
+    def keep_losses(self, run: int, first: int, losses: NDArray[Any]) -> None:
+        """Store the losses of the steps `first`, `first + 1`, ... that are to be recorded."""
+        begin, end = np.searchsorted(self.loss_steps, [first, first + losses.size])
+        self.losses[run, begin:end] = losses[self.loss_steps[begin:end] - first]
+
+    def keep_reading(self, run: int, number: int, step: int, values: Mapping[str, float]) -> None:
+        """Store the values of one measurement."""
+        measurement = self.measurements[number]
+        if set(values) != set(measurement.variables):
+            raise ValueError(
+                f"the measurement {measurement.name!r} declares the variables "
+                f"{sorted(measurement.variables)} but returned {sorted(values)}: make them equal"
+            )
+        column = np.searchsorted(self.schedules[number], step)
+        for name, value in values.items():
+            self.readings[name][run, column] = value
+
+    def dataset(self, step_sizes: Sequence[float], thresholds: Sequence[float]) -> xr.Dataset:
+        """Return everything on its axes: dimension `run` first, steps as coordinates."""
+        steps = {"units": "steps"}
+        data: dict[str, Any] = {
+            "loss": (("run", "step"), self.losses, {"long_name": "loss", "units": "1"})
+        }
+        coords: dict[str, Any] = {
+            "step_size": ("run", list(step_sizes), {"long_name": "step size", "units": "1"}),
+            "threshold": (
+                "run",
+                list(thresholds),
+                {"long_name": "stability threshold, 2 / step size", "units": "1"},
+            ),
+            "step": ("step", self.loss_steps, {"long_name": "step", **steps}),
+        }
+        for measurement, schedule in zip(self.measurements, self.schedules, strict=True):
+            axis = f"{measurement.name}_step"
+            coords[axis] = (axis, schedule, {"long_name": "step", **steps})
+            for name, attributes in measurement.variables.items():
+                data[name] = (("run", axis), self.readings[name], dict(attributes))
+        return xr.Dataset(data, coords)
+
+
+def _from(steps: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+    return steps[np.searchsorted(steps, step) :]

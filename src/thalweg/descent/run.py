@@ -1,0 +1,74 @@
+"""What a descent returns, and how it can end."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import xarray as xr
+from jaxtyping import PyTree
+
+from thalweg.flow.method import Progress as FlowProgress
+
+
+class RunStatus(StrEnum):
+    """How a run ended."""
+
+    COMPLETED = "completed"
+    DIVERGED = "diverged"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a descent stands: for progress displays and for stopping it early.
+
+    Attributes
+    ----------
+    run, runs
+        The number of the run in hand, from 0, and how many there are.
+    step_size
+        That of the run in hand.
+    step, steps
+        Steps taken and steps asked for, in this run.
+    loss
+        The loss at `step`.
+    flow
+        While a gradient flow solution is being measured: where that flow stands.
+    """
+
+    run: int
+    runs: int
+    step_size: float
+    step: int
+    steps: int
+    loss: float
+    flow: FlowProgress | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `descend` returns. Every list has one entry for each step size.
+
+    Attributes
+    ----------
+    dataset
+        Dimension `run` first, with coordinates `step_size` and `threshold`; `loss(run, step)`; the
+        variables of each measurement on `(run, <name>_step)`. NaN where a run did not get.
+    w
+        The last parameters reached.
+    status, message
+        How each run ended, and a sentence saying so (with advice where it did not complete).
+    steps
+        The number of steps taken.
+    gradient_evaluations
+        All work, training and measurements, in units of one gradient (`thalweg.problems.COST`).
+    seconds
+        Wall-clock time, compilation included.
+    """
+
+    dataset: xr.Dataset
+    w: list[PyTree]
+    status: list[RunStatus]
+    message: list[str]
+    steps: list[int]
+    gradient_evaluations: float
+    seconds: float

@@ -1,0 +1,148 @@
+"""The two measurements that the package is about: sharpness, and GFS sharpness."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import PyTree
+
+from thalweg.curvature import top_eigenpairs
+from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule
+from thalweg.flow.gradient_flow_solution import gradient_flow_solution
+from thalweg.flow.method import Method
+from thalweg.flow.solution import Status
+from thalweg.problems import COST, Problem
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """The largest algebraic eigenvalue of the Hessian, warm-started from the last one.
+
+    Variables: `sharpness` and `sharpness_error` (the residual of the eigenpair, which bounds its
+    distance to an eigenvalue), in units of loss per squared parameter.
+
+    Parameters
+    ----------
+    every, start
+        Schedule, in steps: `start`, `start + every`, ..., and the last step.
+    tol
+        Relative tolerance on the residual of the eigenpair.
+    """
+
+    every: int = 50
+    start: int = 0
+    tol: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_schedule(self)
+        _check_positive("tol", self.tol)
+
+    @property
+    def name(self) -> str:
+        """`"sharpness"`: the dimension is `sharpness_step`."""
+        return "sharpness"
+
+    @property
+    def variables(self) -> dict[str, Attributes]:
+        """Sharpness and its error bar."""
+        return {
+            "sharpness": {"long_name": "sharpness", "units": "1"},
+            "sharpness_error": {"long_name": "residual of the sharpness", "units": "1"},
+        }
+
+    def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
+        """Return the sharpness at `w`; `memory` is the last top eigenvector."""
+        top = top_eigenpairs(problem, w, k=1, start=memory, tol=self.tol)
+        values = {
+            "sharpness": float(top.values[0]),
+            "sharpness_error": float(top.residuals[0]),
+        }
+        return Reading(values, top.vectors, float(top.matvecs) * COST.hessian_product)
+
+
+@dataclass(frozen=True)
+class GFSSharpness:
+    """The sharpness of the gradient flow solution, with its error bar, status and cost.
+
+    Variables: `gfs_sharpness`, `gfs_sharpness_error` (absolute), `gfs_status` (the number of a
+    `thalweg.flow.Status`) and `gfs_gradient_evaluations`.
+
+    Parameters
+    ----------
+    every, start
+        Schedule, in steps: `start`, `start + every`, ..., and the last step. The first iterates of
+        a run have the longest flows.
+    rtol
+        Relative accuracy wanted of the GFS sharpness.
+    method
+        A method object of `thalweg.flow`; left out, the best that applies.
+    max_gradient_evaluations
+        Budget of one flow, in units of one gradient.
+    """
+
+    every: int = 500
+    start: int = 0
+    rtol: float = 1e-4
+    method: Method | None = None
+    max_gradient_evaluations: float = 200_000
+
+    def __post_init__(self) -> None:
+        check_schedule(self)
+        _check_positive("rtol", self.rtol)
+        _check_positive("max_gradient_evaluations", self.max_gradient_evaluations)
+
+    @property
+    def name(self) -> str:
+        """`"gfs"`: the dimension is `gfs_step`."""
+        return "gfs"
+
+    @property
+    def variables(self) -> dict[str, Attributes]:
+        """Value, error bar, status and cost."""
+        return {
+            "gfs_sharpness": {
+                "long_name": "sharpness of the gradient flow solution",
+                "units": "1",
+            },
+            "gfs_sharpness_error": {
+                "long_name": "error bar of the GFS sharpness (absolute)",
+                "units": "1",
+            },
+            "gfs_status": {
+                "long_name": "how the flow ended",
+                "units": "1",
+                "flag_values": np.asarray([float(status) for status in Status]),
+                "flag_meanings": " ".join(status.name.lower() for status in Status),
+            },
+            "gfs_gradient_evaluations": {
+                "long_name": "work of one gradient flow solution",
+                "units": "gradients",
+            },
+        }
+
+    def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
+        """Solve the flow from `w`; `memory` is the solution of the last measured iterate."""
+        solution = gradient_flow_solution(
+            problem,
+            w,
+            rtol=self.rtol,
+            method=self.method,
+            max_gradient_evaluations=self.max_gradient_evaluations,
+            report=report,
+            previous=memory,
+        )
+        values = {
+            "gfs_sharpness": float(solution.sharpness),
+            "gfs_sharpness_error": float(solution.sharpness_error),
+            "gfs_status": float(solution.status),
+            "gfs_gradient_evaluations": float(solution.gradient_evaluations),
+        }
+        # A failed flow is a poor neighbour to start from: keep the last good one.
+        memory = solution if math.isfinite(solution.sharpness) else memory
+        return Reading(values, memory, float(solution.gradient_evaluations))
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be positive and finite, got {value}")

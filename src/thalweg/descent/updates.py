@@ -1,0 +1,78 @@
+"""How a step is made from a gradient: plain gradient descent, or any optax transformation."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+
+class Update(Protocol):
+    """The protocol of optax's gradient transformations."""
+
+    def init(self, params: PyTree) -> PyTree:
+        """Return the state before the first step."""
+        ...
+
+    def update(self, updates: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        """Return what to add to the parameters, given their gradient, and the next state."""
+        ...
+
+
+Optimizer = Callable[[float], Any] | Any
+
+
+class GradientDescent(eqx.Module):
+    """`w' = w - step_size ∇L(w)`.
+
+    The step size is an array leaf, so that all step sizes share one compiled loop (an optax
+    transformation closes over its own, and is compiled once for each).
+    """
+
+    step_size: Array
+
+    def __init__(self, step_size: float):
+        self.step_size = jnp.asarray(step_size, float)
+
+    def init(self, params: PyTree) -> tuple[()]:
+        """Return the empty state."""
+        return ()
+
+    def update(self, updates: PyTree, state: tuple[()], params: PyTree) -> tuple[PyTree, tuple[()]]:
+        """Return `-step_size ∇L(w)` in the dtype of each gradient."""
+        return jax.tree.map(lambda g: -self.step_size.astype(g.dtype) * g, updates), state
+
+
+def update_for(optimizer: Optimizer | None, step_size: float) -> Update:
+    """Return the update of `optimizer` at `step_size`; plain gradient descent for `None`."""
+    if optimizer is None:
+        return GradientDescent(step_size)
+    made: Any = optimizer
+    if not _is_update(made) and callable(made):
+        made = made(step_size)
+    if _is_update(made):
+        return made
+    raise TypeError(
+        "optimizer must be an optax GradientTransformation, or a callable step_size -> "
+        "GradientTransformation such as optax.sgd"
+    )
+
+
+def stability_threshold(optimizer: Optimizer | None, step_size: float) -> float:
+    """Return `2 / step_size` for plain gradient descent, NaN where the threshold is not known."""
+    return 2.0 / step_size if optimizer is None else float("nan")
+
+
+def check_optimizer(optimizer: Optimizer | None, step_sizes: int) -> None:
+    """Refuse a ready-made transformation with several step sizes: it could not follow them."""
+    if optimizer is not None and _is_update(optimizer) and step_sizes > 1:
+        raise ValueError(
+            "a GradientTransformation has one step size built in: with several step sizes pass a "
+            "callable step_size -> GradientTransformation, such as optax.sgd"
+        )
+
+
+def _is_update(candidate: Any) -> bool:
+    return all(callable(getattr(candidate, name, None)) for name in ("init", "update"))

@@ -1,0 +1,27 @@
+"""Named experiments: configuration -> run -> folder with results and figure.
+
+Nothing imported here imports JAX, so that the command line can explain itself quickly; `run` is
+imported when it is first asked for.
+"""
+
+from typing import Any
+
+from thalweg.experiments.digits_mlp import DigitsMLP
+from thalweg.experiments.experiment import Experiment
+from thalweg.experiments.scalar import Scalar
+from thalweg.experiments.squared_regression import SquaredRegressionExperiment
+
+EXPERIMENTS: dict[str, type[Experiment]] = {
+    experiment.name: experiment for experiment in (DigitsMLP, Scalar, SquaredRegressionExperiment)
+}
+"""The experiments by their names on the command line."""
+
+__all__ = ["EXPERIMENTS", "DigitsMLP", "Experiment", "Scalar", "SquaredRegressionExperiment", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "run":
+        import importlib
+
+        return importlib.import_module("thalweg.experiments.runner").run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

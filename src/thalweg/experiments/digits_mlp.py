@@ -1,0 +1,51 @@
+"""The main job: a network on real images at the edge of stability."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from thalweg.experiments.experiment import Experiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitsMLP(Experiment):
+    """A fully connected tanh network on scikit-learn's handwritten digits, squared loss.
+
+    Attributes
+    ----------
+    samples
+        Number of images, the first of the 1,797.
+    widths
+        Numbers of units of the hidden layers.
+    seed
+        Seed of the random start (an integer of at least 0).
+    """
+
+    name: ClassVar[str] = "digits-mlp"
+    summary: ClassVar[str] = "a tanh network on handwritten digits, squared loss (the main job)"
+
+    step_size: tuple[float, ...] = (0.23,)
+    steps: int = 12_000
+    sharpness_every: int = 50
+    gfs_every: int = 500
+    # The flow from the random start is by far the longest, and GD has not sharpened there yet.
+    gfs_start: int = 500
+    samples: int = 300
+    widths: tuple[int, ...] = (64, 64)
+    seed: int = 0
+
+    def check(self) -> None:
+        """As for every experiment, and the sizes."""
+        super().check()
+        self.check_at_least("seed", 0)
+        if any(width < 1 for width in self.widths):
+            raise ValueError(f"widths must all be at least 1, got {self.widths}")
+
+    def build(self) -> tuple[Any, Any]:
+        """Return the problem and a start uniform in `±1/√(inputs)` per layer."""
+        import jax
+
+        from thalweg.problems import Supervised, digits, mlp, mlp_init
+
+        x, y = digits(self.samples)
+        widths = (x.shape[1], *self.widths, y.shape[1])
+        return Supervised(mlp, x, y), mlp_init(jax.random.key(self.seed), widths)

@@ -1,0 +1,72 @@
+"""What every named experiment has in common: step sizes, schedules, accuracy, seed."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(ABC):
+    """A problem, a start, and what to measure along gradient descent from it.
+
+    Everything is measured at the last step as well, whatever the schedule. The descriptions of the
+    fields are what `thalweg run EXPERIMENT --help` shows. Nothing here imports JAX, so that the
+    command line can explain itself quickly.
+
+    Attributes
+    ----------
+    step_size
+        Step size of gradient descent (learning rate); the stability threshold is 2 / step size.
+        Several numbers are several runs from the same start.
+    steps
+        Number of steps of gradient descent.
+    sharpness_every
+        Measure the sharpness at every so many steps.
+    gfs_every
+        Measure the GFS sharpness (that of the gradient flow solution) at every so many steps.
+    gfs_start
+        The first step at which the GFS sharpness is measured.
+    rtol
+        Relative accuracy wanted of the GFS sharpness.
+    max_gradient_evaluations
+        Budget of one gradient flow solution, in gradient evaluations.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+
+    step_size: tuple[float, ...]
+    steps: int
+    sharpness_every: int
+    gfs_every: int
+    gfs_start: int
+    rtol: float = 1e-4
+    max_gradient_evaluations: float = 200_000
+
+    @abstractmethod
+    def build(self) -> tuple[Any, Any]:
+        """Return the problem and the start."""
+
+    def check(self) -> None:
+        """Raise a ValueError, with what to change, for the first option that makes no sense."""
+        if not self.step_size:
+            raise ValueError("step_size is empty: give at least one positive number")
+        for size in self.step_size:
+            check_positive("step_size", size)
+        check_positive("rtol", self.rtol)
+        check_positive("max_gradient_evaluations", self.max_gradient_evaluations)
+        for name in ("steps", "sharpness_every", "gfs_every"):
+            self.check_at_least(name, 1)
+        self.check_at_least("gfs_start", 0)
+
+    def check_at_least(self, name: str, least: int) -> None:
+        """Raise a ValueError if the field `name` is smaller than `least`."""
+        if getattr(self, name) < least:
+            raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise a ValueError unless `value` is positive and finite."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be positive and finite, got {value:g}: change it")

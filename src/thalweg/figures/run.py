@@ -1,0 +1,316 @@
+"""The figure of a run: loss, sharpness and gradient flow solution (GFS) sharpness by step."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from thalweg import results
+
+# Okabe and Ito's colours, which the colour-blind tell apart; without the yellow, too pale on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_GREY = "0.35"
+_DASHES = (0, (5, 3))
+_STYLE: Any = {  # matplotlib types its keys as one literal of hundreds
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.formatter.use_mathtext": True,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "text.usetex": False,
+    "figure.dpi": 100,
+}
+_WIDTH, _PANEL_HEIGHT, _TITLE_HEIGHT, _LEGEND_ROW = 6.4, 2.0, 0.4, 0.17  # inches
+_LEGEND_COLUMNS = 2  # three of the longest entries are wider than the figure
+_DPI = 200
+# Above this many points a line is drawn thin, and points lose their markers and caps.
+_MANY_ON_A_LINE, _MANY_MARKERS = 300, 60
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How one run is drawn and called."""
+
+    colour: Any
+    label: str
+
+
+def plot_run(dataset: xr.Dataset) -> Figure:
+    """Draw loss, sharpness and GFS sharpness along one or several runs.
+
+    Panels share the axis of steps. Loss is on a logarithmic axis, where losses that are not
+    positive have no place. The dashed lines are the stability thresholds `2/step_size`, where
+    known. GFS sharpness carries its error bars and a band; hollow points are those whose flow
+    did not converge to the accuracy asked for, or whose error is not known; they have no part in
+    the band, and their bars may be cut by the frame. NaN is skipped.
+
+    Parameters
+    ----------
+    dataset
+        Results as stored (`result.nc`): `loss(run, step)`, and optionally
+        `sharpness(run, sharpness_step)`, and `gfs_sharpness`, `gfs_sharpness_error`, `gfs_status`
+        on `(run, gfs_step)`; coordinates `step_size(run)` and `threshold(run)`. A quantity that
+        is absent has no panel.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A figure without a pyplot window: `savefig` it, or show it in a notebook.
+
+    Raises
+    ------
+    ValueError
+        If none of the three quantities is in the dataset.
+    """
+    draws = {"loss": _draw_loss, "sharpness": _draw_sharpness, "gfs_sharpness": _draw_gfs}
+    panels = [name for name in draws if name in dataset]
+    if not panels:
+        raise ValueError(f"the dataset has none of {', '.join(draws)}: nothing to draw")
+    with mpl.rc_context(_STYLE):
+        figure = Figure(layout="constrained")
+        grid = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+        styles = _styles(dataset)
+        for letter, name, axes in zip("abc", panels, grid, strict=False):
+            draws[name](axes, dataset, styles)
+            axes.set_title(f"({letter})", loc="left", fontweight="bold")
+            axes.margins(x=0.02)
+        grid[-1].set_xlabel("gradient descent step $t$")
+        figure.align_ylabels(list(grid))
+        title = dataset.attrs.get("experiment")
+        if title:
+            figure.suptitle(str(title), fontsize=10)
+        handles = _legend_handles(dataset, styles, panels)
+        figure.legend(handles=handles, loc="outside lower center", ncols=_LEGEND_COLUMNS)
+        # Panels keep their height however many entries the legend has.
+        rows = -(-len(handles) // _LEGEND_COLUMNS)
+        height = _PANEL_HEIGHT * len(panels) + _TITLE_HEIGHT + _LEGEND_ROW * rows
+        figure.set_size_inches(_WIDTH, height)
+    return figure
+
+
+def save_run_figure(folder: str | os.PathLike[str]) -> Path:
+    """Draw the run in a folder from its stored results, and write `figure.png` there.
+
+    Returns
+    -------
+    pathlib.Path
+        The path of the figure.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `thalweg.results.load`.
+    """
+    figure = plot_run(results.load(folder).dataset)
+    run_folder = results.RunFolder.open(folder)
+    with mpl.rc_context(_STYLE), run_folder.replacing(run_folder.figure) as temporary:
+        figure.savefig(temporary, dpi=_DPI)
+    return run_folder.figure
+
+
+def _styles(dataset: xr.Dataset) -> list[_Style]:
+    """One colour and one name per run; runs of the same step size are told apart by number."""
+    sizes = [f"{size:.6g}" for size in np.atleast_1d(dataset["step_size"].values)]
+    labels = [
+        f"step size $\\eta$ = {size}" + (f", run {index}" if sizes.count(size) > 1 else "")
+        for index, size in enumerate(sizes)
+    ]
+    if len(sizes) <= len(_COLOURS):
+        colours: Any = _COLOURS[: len(sizes)]
+    else:
+        # The upper end of viridis is too pale on white.
+        colours = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(sizes)))
+    return [_Style(colour, label) for colour, label in zip(colours, labels, strict=True)]
+
+
+def _draw_loss(axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> None:
+    drawn = False
+    for run, style in enumerate(styles):
+        steps, loss = _known(dataset, "loss", run)
+        positive = loss > 0
+        drawn |= bool(np.any(positive))
+        _draw_line(axes, steps[positive], loss[positive], style)
+    if drawn:  # a logarithmic axis without a positive value is a warning
+        axes.set_yscale("log")
+    axes.set_ylabel("loss $L(w_t)$")
+
+
+def _draw_sharpness(axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> None:
+    for run, style in enumerate(styles):
+        _draw_line(axes, *_known(dataset, "sharpness", run), style)
+        _draw_threshold(axes, dataset, run, style, zorder=3)
+    axes.set_ylabel("sharpness $\\lambda(w_t)$")
+
+
+def _draw_gfs(axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> None:
+    for run, style in enumerate(styles):
+        steps, values = _known(dataset, "gfs_sharpness", run)
+        errors, hollow = _gfs_quality(dataset, run)
+        few = len(steps) <= _MANY_MARKERS
+        axes.plot(steps, values, color=style.colour, linewidth=1.0, zorder=3)
+        # Bars that are not finite are left out; the point is hollow then.
+        bars = np.where(np.isfinite(errors), errors, np.nan)
+        band = np.where(hollow, np.nan, bars)
+        axes.fill_between(
+            steps, values - band, values + band, color=style.colour, alpha=0.25, linewidth=0
+        )
+        for marked, face in ((~hollow, style.colour), (hollow, "white")):
+            axes.errorbar(
+                steps[marked],
+                values[marked],
+                yerr=bars[marked],
+                fmt="o",
+                markersize=3.5 if few else (0 if face == style.colour else 3),
+                markerfacecolor=face,
+                color=style.colour,
+                elinewidth=0.8,
+                capsize=2.5 if few else 0,
+                zorder=4,
+            )
+        # Beneath the points: whether they are above or below it is what the panel is about.
+        _draw_threshold(axes, dataset, run, style, zorder=1.5)
+    _fit_gfs_axis(axes, dataset, styles)
+    axes.set_ylabel("GFS sharpness $\\varphi(w_t)$")
+
+
+def _fit_gfs_axis(axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> None:
+    """Choose the vertical range: all values, thresholds, and the bars of what has converged.
+
+    The bars of what has not are cut at the frame: one useless bar would flatten all the rest.
+    """
+    wanted: list[NDArray[np.float64]] = [_thresholds(dataset)]
+    for run in range(len(styles)):
+        values = _known(dataset, "gfs_sharpness", run)[1]
+        errors, hollow = _gfs_quality(dataset, run)
+        shown = np.where(hollow, 0.0, errors)
+        wanted += [values - shown, values + shown]
+    ends = np.concatenate(wanted)
+    ends = ends[np.isfinite(ends)]
+    if len(ends) == 0:
+        return
+    low, high = float(ends.min()), float(ends.max())
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _draw_line(axes: Axes, steps: NDArray[Any], values: NDArray[np.float64], style: _Style) -> None:
+    width = 0.7 if len(steps) > _MANY_ON_A_LINE else 1.2
+    # A single point has no line to be seen by.
+    marker = "o" if len(steps) == 1 else ""
+    axes.plot(steps, values, color=style.colour, linewidth=width, marker=marker, markersize=3.5)
+
+
+def _draw_threshold(
+    axes: Axes, dataset: xr.Dataset, run: int, style: _Style, *, zorder: float
+) -> None:
+    threshold = _thresholds(dataset)[run]
+    if np.isfinite(threshold):
+        # Darker than its run: at the edge of stability the curve lies on its own threshold.
+        several = dataset.sizes["run"] > 1
+        axes.axhline(
+            threshold,
+            color=_darker(style.colour) if several else "black",
+            linestyle=_DASHES,
+            linewidth=1.0,
+            zorder=zorder,
+        )
+
+
+def _darker(colour: Any) -> tuple[float, float, float]:
+    red, green, blue = to_rgb(colour)
+    return 0.55 * red, 0.55 * green, 0.55 * blue
+
+
+def _legend_handles(dataset: xr.Dataset, styles: list[_Style], panels: list[str]) -> list[Artist]:
+    handles: list[Artist] = [
+        Line2D([], [], color=style.colour, linewidth=1.6, label=style.label) for style in styles
+    ]
+    with_threshold = {"sharpness", "gfs_sharpness"} & set(panels)
+    if with_threshold and np.any(np.isfinite(_thresholds(dataset))):
+        colour = "black" if len(styles) == 1 else _GREY
+        handles.append(
+            Line2D([], [], color=colour, linestyle=_DASHES, label="stability threshold $2/\\eta$")
+        )
+    if "gfs_sharpness" in panels:
+        handles += _gfs_handles(dataset, styles)
+    return handles
+
+
+def _gfs_handles(dataset: xr.Dataset, styles: list[_Style]) -> list[Artist]:
+    """Legend entries of the GFS panel; the error in numbers, as its band may be too thin to see."""
+    colour = styles[0].colour if len(styles) == 1 else _GREY
+    largest, any_hollow = 0.0, False
+    for run in range(len(styles)):
+        values = _known(dataset, "gfs_sharpness", run)[1]
+        errors, hollow = _gfs_quality(dataset, run)
+        any_hollow |= bool(np.any(hollow))
+        scaled = errors[~hollow] / np.maximum(np.abs(values[~hollow]), np.finfo(float).tiny)
+        largest = max(largest, float(np.max(scaled, initial=0.0)))
+    handles: list[Artist] = []
+    if largest > 0:
+        label = f"error bar of $\\varphi$ (relative $\\leq$ {_rounded_up(largest)})"
+        handles.append(Patch(facecolor=colour, alpha=0.25, label=label))
+    if any_hollow:
+        handles.append(
+            Line2D(
+                [], [], color=colour, marker="o", markersize=3.5, markerfacecolor="white",
+                linestyle="", label="not converged, or error unknown",
+            )
+        )  # fmt: skip
+    return handles
+
+
+def _rounded_up(value: float) -> str:
+    r"""Write a bound with one digit, rounded up so that it stays a bound.
+
+    >>> print(_rounded_up(2.3e-5))
+    $3\times10^{-5}$
+    """
+    exponent = int(np.floor(np.log10(value)))
+    # The tolerance keeps a value of one digit (2e-5) from being rounded up by a rounding error.
+    digit = int(np.ceil(value / 10.0**exponent * (1 - 1e-12)))
+    if digit == 10:
+        digit, exponent = 1, exponent + 1
+    return rf"${digit}\times10^{{{exponent}}}$"
+
+
+def _thresholds(dataset: xr.Dataset) -> NDArray[np.float64]:
+    """Return the stability threshold of each run, NaN where none is known."""
+    if "threshold" not in dataset:
+        return np.full(dataset["step_size"].size, np.nan)
+    return np.atleast_1d(dataset["threshold"].values).astype(float)
+
+
+def _known(dataset: xr.Dataset, name: str, run: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return steps and values of one run where the value is finite."""
+    values = dataset[name].isel(run=run)
+    finite = np.isfinite(values.values)
+    return dataset[values.dims[0]].values[finite], values.values[finite].astype(float)
+
+
+def _gfs_quality(dataset: xr.Dataset, run: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the errors of the known GFS sharpnesses, and which of them to draw hollow."""
+    finite = np.isfinite(dataset["gfs_sharpness"].isel(run=run).values)
+    errors, status = np.full(finite.shape, np.nan), np.zeros(finite.shape)
+    if "gfs_sharpness_error" in dataset:
+        errors = dataset["gfs_sharpness_error"].isel(run=run).values.astype(float)
+    if "gfs_status" in dataset:
+        status = dataset["gfs_status"].isel(run=run).values
+    hollow = (status != 0) | ~np.isfinite(errors)
+    return errors[finite], hollow[finite]

@@ -1,0 +1,30 @@
+"""Gradient flow to its limit, with an error bar on the sharpness there.
+
+`method.py` says what a method is; `closed_form.py`, `stabilized.py` and `runge_kutta4.py` are the
+methods. The stabilised one is built from `rkc.py` (the diffrax solver), `segment.py` (a step of it,
+compiled), `follow.py` (the flow at one tolerance, to its end), `finish.py` (the limit of the
+linearised flow) and `twice.py` (two tolerances make an error bar).
+"""
+
+from thalweg.flow.closed_form import ClosedForm
+from thalweg.flow.gradient_flow_solution import gradient_flow_solution
+from thalweg.flow.method import Method, Progress, Request
+from thalweg.flow.rkc import RKC2
+from thalweg.flow.runge_kutta4 import RungeKutta4
+from thalweg.flow.solution import FlowSolution, Status
+from thalweg.flow.stabilized import Stabilized
+from thalweg.flow.truncated import truncated_sharpness
+
+__all__ = [
+    "RKC2",
+    "ClosedForm",
+    "FlowSolution",
+    "Method",
+    "Progress",
+    "Request",
+    "RungeKutta4",
+    "Stabilized",
+    "Status",
+    "gradient_flow_solution",
+    "truncated_sharpness",
+]

@@ -1,0 +1,152 @@
+"""Gradient flow solutions in closed form, where the problem has one: no ODE is solved."""
+
+from dataclasses import dataclass
+from math import inf, isfinite
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from thalweg.flow.method import Request
+from thalweg.flow.solution import FlowSolution, Status
+from thalweg.problems import COST, FlatProblem, Problem, ScalarNetwork, SquaredRegression
+from thalweg.problems.problem import Params
+from thalweg.problems.scalar_flow import ScalarLimits
+from thalweg.problems.squared_flow import SquaredLimit
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """The exact limit: the root of one equation, or the minimum of one convex function.
+
+    It applies to `ScalarNetwork`, and to `SquaredRegression` from starts without zero coordinates.
+    `sharpness_error` is a bound made of the residual of the root finding and of rounding, times
+    the condition of the sharpness. `gradient_evaluations` counts, for a scalar network, one per
+    Newton iteration; for squared regression with `k = min(n, d)`, the `k` Jacobian products and
+    their transposes that the SVD is worth, `k` Hessian products and a gradient per Newton
+    iteration (its `k × k` system), and `2k` Hessian products for the eigenvalue and its error bar.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from thalweg.flow.method import Request
+    >>> from thalweg.problems import flatten
+    >>> problem, w = flatten(ScalarNetwork(depth=2), jnp.array([3.0, 3.0]))
+    >>> s = ClosedForm().solve(problem, w, Request(rtol=1e-4, max_gradient_evaluations=100))
+    >>> round(s.sharpness, 4), s.status.name  # balanced: depth · target^(2 - 2/depth)
+    (2.0, 'CONVERGED')
+    """
+
+    name: ClassVar[str] = "closed_form"
+
+    @staticmethod
+    def applies(problem: FlatProblem, w: Array) -> bool:
+        """Return whether the flow of `problem` from the vector `w` has a closed form."""
+        if isinstance(problem.problem, SquaredRegression):
+            return bool(jnp.all(w != 0))
+        return isinstance(problem.problem, ScalarNetwork)
+
+    def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
+        """Return the limit of the flow from the vector `w`, shape `(p,)`.
+
+        Raises
+        ------
+        ValueError
+            The problem has no closed form, or none from this start.
+        """
+        if not self.applies(problem, w):
+            raise ValueError(
+                f"there is no closed form for {type(problem.problem).__name__} from this start; "
+                "leave method out, or pass one that integrates the flow"
+            )
+        return _judged(problem, _found(problem.problem, problem.tree(w)), request)
+
+
+@dataclass(frozen=True)
+class _Found:
+    w: Params
+    sharpness: float
+    error: float
+    loss: float
+    is_saddle: bool
+    cost: float
+    eigenvector: Array | None
+
+
+def _found(problem: Problem, w: Params) -> _Found:
+    # The problem itself is passed on, not the flat view of it: what is compiled for one start
+    # then serves every start of the same shape.
+    if isinstance(problem, ScalarNetwork):
+        return _scalar(problem, w)
+    assert isinstance(problem, SquaredRegression)
+    return _squared(problem, w)
+
+
+@eqx.filter_jit
+def _scalar_arrays(network: ScalarNetwork, w: Array) -> tuple[ScalarLimits, Array]:
+    found = network.flow_limit(w)
+    return found, network(found.limit)
+
+
+def _scalar(network: ScalarNetwork, w: Array) -> _Found:
+    found, loss = jax.device_get(_scalar_arrays(network, w))
+    vector = None
+    if not found.is_saddle and np.isfinite(found.sharpness):
+        inverse = np.min(np.abs(found.limit)) / found.limit  # ∇π ∝ 1/w
+        vector = jnp.asarray(inverse / np.linalg.norm(inverse))
+    return _Found(
+        jnp.asarray(found.limit),
+        float(found.sharpness),
+        float(found.error),
+        float(loss),
+        bool(found.is_saddle),
+        COST.gradient * int(found.iterations),
+        vector,
+    )
+
+
+@eqx.filter_jit
+def _squared_arrays(problem: SquaredRegression, w: Params) -> tuple[SquaredLimit, Array]:
+    found = problem.flow_limit(w)
+    return found, problem({"u": found.u, "v": found.v})
+
+
+def _squared(problem: SquaredRegression, w: Params) -> _Found:
+    found, loss = _squared_arrays(problem, w)
+    k = min(problem.x.shape)
+    newton = k * COST.hessian_product + COST.gradient
+    ends = 2 * k * COST.jacobian_product + 2 * k * COST.hessian_product
+    return _Found(
+        {"u": found.u, "v": found.v},
+        float(found.sharpness),
+        float(found.error),
+        float(loss),
+        False,
+        ends + int(found.iterations) * newton,
+        found.eigenvector if isfinite(float(found.sharpness)) else None,
+    )
+
+
+def _judged(problem: FlatProblem, found: _Found, request: Request) -> FlowSolution:
+    if found.is_saddle:
+        status = Status.SADDLE
+    elif not (isfinite(found.sharpness) and isfinite(found.loss)):
+        status = Status.NON_FINITE
+    elif found.error > request.rtol * abs(found.sharpness):
+        status = Status.INACCURATE
+    else:
+        status = Status.CONVERGED
+    error = found.error if isfinite(found.error) else inf
+    return FlowSolution(
+        w=problem.flat(found.w),
+        sharpness=found.sharpness,
+        sharpness_error=error,
+        loss=found.loss,
+        status=status,
+        gradient_evaluations=found.cost,
+        method=ClosedForm.name,
+        eigenvector=found.eigenvector,
+    )

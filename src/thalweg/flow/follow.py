@@ -1,0 +1,275 @@
+"""Follow the flow at one tolerance until the sharpness at its limit has settled."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import inf, isfinite, nan
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from thalweg.curvature import Eigenpairs, top_eigenpairs
+from thalweg.flow.finish import LinearLimit, gauss_newton_limit, newton_limit
+from thalweg.flow.meter import Meter
+from thalweg.flow.saddle import curves_downwards
+from thalweg.flow.segment import FlowState, advance, start
+from thalweg.flow.solution import Status
+from thalweg.problems import COST, FlatProblem
+
+BOUND_TOLERANCE = 0.03  # relative residual of the eigenvalue behind the spectral bound
+BOUND_MARGIN = 1.1
+BOUND_WORK = 150.0  # work of steps after which the spectral bound is renewed
+LOOK_SHARE = 0.2  # of the work of the steps so far: what one look ahead to the limit may cost
+FEWEST_ITERATIONS, MOST_ITERATIONS = 15, 5000  # of the linear solve of a look
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The end of a flow as followed at one tolerance.
+
+    `error` bounds what is missing from stopping early and from the eigensolver, not the error of
+    the integration. `first_look` is the time and the sharpness of the first useful look ahead.
+    `status` is `None` where the flow settled.
+    """
+
+    w: Array
+    sharpness: float
+    error: float
+    loss: float
+    eigenvector: Array | None
+    first_look: tuple[float, float] = (0.0, nan)
+    status: Status | None = None
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A look ahead to the limit of the linearised flow, from a point of the flow."""
+
+    limit: LinearLimit
+    time: float
+    loss: float
+    pairs: Eigenpairs | None
+
+    @property
+    def sharpness(self) -> float:
+        return float(self.pairs.values[0]) if self.pairs is not None else nan
+
+    def error_seen_from(self, earlier: "_Look") -> float:
+        """Return an estimate of the error of this look's sharpness, from an earlier look.
+
+        The error of a linear limit is about quadratic in its length. A change that is small by
+        accident is why all earlier looks are asked. Two looks from nearly the same point do not
+        tell that either is right (infinity).
+        """
+        length = float(self.limit.length)
+        ratio = (float(earlier.limit.length) / length) ** 2 if length > 0 else inf
+        if ratio < 2:
+            return inf
+        return abs(self.sharpness - earlier.sharpness) * min(1.0, 2.0 / (ratio - 1))
+
+    @property
+    def next_loss(self) -> float:
+        """The loss at which the next look is worth its price.
+
+        A misfit falls like the length of the linear limit, about as the root of the loss.
+        """
+        if self.pairs is not None:
+            return 0.3 * self.loss
+        misfit = float(self.limit.misfit)
+        if not (bool(self.limit.solved) and isfinite(misfit)):
+            return (0.01 if self.time == 0 else 0.12) * self.loss
+        return self.loss * min(0.3, max(1e-3, (0.4 / misfit) ** 2))
+
+
+class Pursuit:
+    """A flow being followed: its spectral bound, and its looks ahead to the limit.
+
+    Local errors are kept proportional to the length of a step (an error per unit step): the short
+    steps of the beginning cost little, and errors made there last as long as any. On a network of
+    tanh units this halved the error at equal work, against equal errors in all steps.
+    """
+
+    def __init__(
+        self,
+        problem: FlatProblem,
+        w: Array,
+        rtol: float,
+        meter: Meter,
+        kernel_inverse: Array | None,
+        eigenvector: Array | None,
+        stopping: float,
+        first_look_at: float = 0.0,
+    ):
+        self.problem, self.rtol, self.meter = problem, rtol, meter
+        self.stopping, self.first_look_at = stopping * rtol, first_look_at
+        self.kernel_inverse = kernel_inverse
+        self.origin, self.eigenvector = w, eigenvector
+        self.bound = self.work_since_bound = 0.0
+        self.work_of_steps = 0.0
+        self.looks: list[_Look] = []
+        self.marks: list[tuple[float, float, float, Array]] = []
+        self.state: FlowState | None = None
+
+    def settle(self, tolerance: float) -> Limit:
+        """Follow the flow until it settles, or to the first useful look if `stopping` is infinite.
+
+        The local error of a step `h` is kept to `tolerance · h λ`, relative to the size of `w`.
+        """
+        self._renew_bound(self.origin)
+        if not isfinite(self.bound):
+            return self.unsettled(Status.NON_FINITE)
+        step = 0.5 / self.bound if self.bound > 0 else 1.0
+        state = start(self.problem, self.origin, jnp.asarray(step, self.origin.dtype))
+        self.meter.spend(COST.gradient)
+        while True:
+            self.state = state
+            ended = self._ended(state)
+            if ended is not None:
+                return ended
+            state = self._advance(state, tolerance)
+            self.meter.report(float(state.time), float(state.loss))
+
+    def unsettled(self, status: Status) -> Limit:
+        """Return where the flow stands, as a limit that was not reached for the given reason."""
+        w = self.origin if self.state is None else self.state.w
+        loss = float(self.problem(w))
+        return Limit(w, self.bound, inf, loss, self.eigenvector, status=status)
+
+    def ends_in_saddle(self, limit: Limit) -> bool:
+        """Return whether the loss curves downwards at the limit.
+
+        A least-squares loss of about zero is a global minimum, and costs nothing to recognise.
+        """
+        scale = abs(limit.sharpness) * float(jnp.vdot(limit.w, limit.w))
+        if self.problem.is_least_squares and limit.loss <= 1e-6 * scale:
+            return False
+        downwards, products = curves_downwards(self.problem, limit.w, limit.sharpness)
+        self.meter.spend(COST.hessian_product * products)
+        return downwards
+
+    def _ended(self, state: FlowState) -> Limit | None:
+        if not (isfinite(float(state.loss)) and isfinite(self.bound)):
+            return self.unsettled(Status.NON_FINITE)
+        if self._is_at_rest(state):
+            return self._limit(state.w, float(state.loss), self._sharpness_at(state.w), 0.0)
+        if float(state.time) >= self.first_look_at and (
+            not self.looks or float(state.loss) <= self.looks[-1].next_loss
+        ):
+            settled = self._look_ahead(state)
+            if settled is not None:
+                return settled
+        return self.unsettled(Status.NO_MINIMISER_FOUND) if self._runs_away(state) else None
+
+    def _renew_bound(self, w: Array) -> None:
+        pairs = top_eigenpairs(
+            self.problem, w, tol=BOUND_TOLERANCE, start=self.eigenvector, max_products=200
+        )
+        self.meter.spend(COST.hessian_product * pairs.matvecs)
+        self.bound = float(pairs.values[0] + pairs.residuals[0])
+        self.work_since_bound = 0.0
+        if isfinite(self.bound):
+            self.eigenvector = pairs.vectors[:, 0]
+
+    def _advance(self, state: FlowState, tolerance: float) -> FlowState:
+        dtype = state.w.dtype
+        # Where nothing curves upwards there is no stability limit: any positive bound will do.
+        bound = BOUND_MARGIN * max(self.bound, float(jnp.finfo(dtype).tiny) ** 0.5)
+        step = float(state.step)
+        t_end = self.first_look_at if float(state.time) < self.first_look_at else inf
+        size = max(float(jnp.linalg.norm(state.w)), step * float(jnp.linalg.norm(state.velocity)))
+        atol = tolerance * size * max(step * bound, 10.0)
+        segment = advance(
+            self.problem,
+            state,
+            jnp.asarray(bound, dtype),
+            jnp.asarray(atol, dtype),
+            jnp.asarray(t_end, dtype),
+        )
+        work = float(segment.gradients) + COST.loss
+        self.count_steps(work, segment.state.w, is_bound_stale=int(segment.rejected) > 0)
+        return segment.state
+
+    def count_steps(self, work: float, w: Array, is_bound_stale: bool) -> None:
+        """Count the work of steps that ended at `w`, and renew the spectral bound when due."""
+        self.work_of_steps += work
+        self.work_since_bound += work
+        self.meter.spend(work)
+        if self.work_since_bound > BOUND_WORK or is_bound_stale:
+            self._renew_bound(w)
+
+    def _is_at_rest(self, state: FlowState) -> bool:
+        speed = float(jnp.linalg.norm(state.velocity))
+        scale = abs(self.bound) * float(jnp.linalg.norm(state.w))
+        return speed <= float(jnp.finfo(state.w.dtype).eps) * scale
+
+    def _sharpness_at(self, w: Array) -> Eigenpairs:
+        eps = float(jnp.finfo(w.dtype).eps)
+        tol = max(0.05 * self.rtol, 20 * eps)
+        pairs = top_eigenpairs(self.problem, w, tol=tol)  # cold: nothing can have overtaken
+        self.meter.spend(COST.hessian_product * pairs.matvecs)
+        return pairs
+
+    def _limit(self, w: Array, loss: float, pairs: Eigenpairs, error: float) -> Limit:
+        error += float(pairs.residuals[0]) if pairs.converged else inf
+        value = float(pairs.values[0])
+        looks = ((k.time, k.sharpness) for k in self.looks if k.pairs is not None)
+        return Limit(w, value, error, loss, pairs.vectors[:, 0], next(looks, (0.0, value)))
+
+    def _look_ahead(self, state: FlowState) -> Limit | None:
+        limit = self._linear_limit(state)
+        pairs = self._sharpness_at(limit.w) if limit.is_useful else None
+        look = _Look(limit, float(state.time), float(state.loss), pairs)
+        useful = [earlier for earlier in self.looks if earlier.pairs is not None]
+        self.looks.append(look)
+        if pairs is None:
+            return None
+        if self.stopping == inf:
+            return self._limit(limit.w, float(limit.loss), pairs, inf)
+        if not useful:
+            return None
+        error = max(look.error_seen_from(earlier) for earlier in useful)
+        if error > self.stopping * abs(look.sharpness):
+            return None
+        return self._limit(limit.w, float(limit.loss), pairs, error)
+
+    def _linear_limit(self, state: FlowState) -> LinearLimit:
+        dtype = state.w.dtype
+        tolerance = min(0.1, 300 * self.rtol)
+        affordable = FEWEST_ITERATIONS + 0.5 * LOOK_SHARE * self.work_of_steps
+        iterations = int(min(affordable, MOST_ITERATIONS))
+        if self.problem.is_least_squares:
+            limit = gauss_newton_limit(
+                self.problem,
+                state.w,
+                self.kernel_inverse,
+                jnp.asarray(tolerance, dtype),
+                jnp.asarray(iterations),
+            )
+            per_iteration = 2 * COST.jacobian_product
+        else:
+            limit = newton_limit(
+                self.problem,
+                state.w,
+                -state.velocity,
+                jnp.asarray(tolerance / 10, dtype),
+                jnp.asarray(iterations),
+            )
+            per_iteration = COST.hessian_product
+        self.meter.spend(per_iteration * (float(limit.iterations) + 1) + 2 * COST.loss)
+        return limit
+
+    def _runs_away(self, state: FlowState) -> bool:
+        """Whether the flow still moves as far per decade of time, while loss and curvature vanish.
+
+        So it does along a direction in which the loss has no minimum, only an infimum: there
+        parameters grow like the logarithm of time.
+        """
+        time = float(state.time)
+        if time <= 0 or (self.marks and time < 10 * self.marks[-1][0]):
+            return False
+        self.marks.append((time, float(state.loss), self.bound, state.w))
+        if len(self.marks) < 4:
+            return False
+        marks = self.marks[-4:]
+        moves = [float(jnp.linalg.norm(y[3] - x[3])) for x, y in pairwise(marks)]
+        vanishing = all(marks[-1][i] < 0.05 * marks[0][i] for i in (1, 2))
+        return vanishing and moves[2] > 0.7 * moves[1] > 0.49 * moves[0]

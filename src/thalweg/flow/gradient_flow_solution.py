@@ -1,0 +1,67 @@
+"""The one question: where gradient flow from `w` ends, and how sharp the loss is there."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from jaxtyping import PyTree
+
+from thalweg.flow.closed_form import ClosedForm
+from thalweg.flow.method import Method, Progress, Request
+from thalweg.flow.solution import FlowSolution
+from thalweg.flow.stabilized import Stabilized
+from thalweg.problems import FlatProblem, flatten
+
+
+def gradient_flow_solution(
+    loss: Callable[[Any], Any],
+    w: PyTree,
+    *,
+    rtol: float = 1e-4,
+    method: Method | None = None,
+    max_gradient_evaluations: float = 200_000,
+    report: Callable[[Progress], bool | None] | None = None,
+    previous: FlowSolution | None = None,
+) -> FlowSolution:
+    """Solve `dw/dt = -∇L(w)` to its limit `S(w)` and return the sharpness `λ(S(w))` there.
+
+    Parameters
+    ----------
+    loss
+        A problem, or any callable from parameters to a scalar.
+    w
+        The start: any pytree with floating-point arrays. Their dtype decides the precision.
+    rtol
+        Relative accuracy wanted of the sharpness at the limit.
+    method
+        A method object; left out, the best that applies: a closed form where the problem has one,
+        else integration.
+    max_gradient_evaluations
+        Budget, in units of one gradient.
+    report
+        Called now and then with a `Progress`; a true return value stops the flow.
+    previous
+        The solution of a neighbouring iterate: warm-starts the eigensolver.
+
+    Returns
+    -------
+    FlowSolution
+        Failure is a status in it, with a sentence of advice, never an exception.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, thalweg as tw
+    >>> s = tw.gradient_flow_solution(tw.ScalarNetwork(depth=2), jnp.array([1.0, 1.0]))
+    >>> round(s.sharpness, 3)  # balanced: depth * target ** (2 - 2 / depth)
+    2.0
+    """
+    if not rtol > 0:
+        raise ValueError(f"rtol must be positive, got {rtol}; ask e.g. for 1e-4")
+    problem, vector = flatten(loss, w)
+    request = Request(rtol, max_gradient_evaluations, report, previous)
+    solution = (method or _best_method(problem, vector)).solve(problem, vector, request)
+    return replace(solution, w=problem.tree(solution.w))
+
+
+def _best_method(problem: FlatProblem, w: Any) -> Method:
+    return ClosedForm() if ClosedForm.applies(problem, w) else Stabilized()

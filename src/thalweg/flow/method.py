@@ -1,0 +1,59 @@
+"""What a method of solving the flow is: a record with `solve`; the caller's request to it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from jaxtyping import Array
+
+from thalweg.flow.solution import FlowSolution
+from thalweg.problems import FlatProblem
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running flow stands: for progress displays and for stopping it early.
+
+    `fraction` is a rough estimate in [0, 1] of how much of the work is done.
+    """
+
+    time: float
+    loss: float
+    gradient_evaluations: float
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the caller of a flow asks for.
+
+    Attributes
+    ----------
+    rtol
+        Relative accuracy wanted of the GFS sharpness.
+    max_gradient_evaluations
+        Budget; when it is used up the flow ends with `Status.BUDGET_EXHAUSTED`.
+    report
+        Called now and then with a `Progress`; a true return value stops the flow
+        (`Status.STOPPED`).
+    previous
+        The solution of a neighbouring iterate, to warm-start from where that helps.
+    """
+
+    rtol: float
+    max_gradient_evaluations: float
+    report: Callable[[Progress], bool | None] | None = None
+    previous: FlowSolution | None = None
+
+
+class Method(Protocol):
+    """A way of solving the flow. `solve` works on flat vectors; `w` of its answer is flat."""
+
+    @property
+    def name(self) -> str:
+        """The name that results carry."""
+        ...
+
+    def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
+        """Follow the flow of `problem` from `w` to its limit."""
+        ...

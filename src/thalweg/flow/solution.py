@@ -1,0 +1,98 @@
+"""What `gradient_flow_solution` returns, and how a flow can end."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from jaxtyping import Array, PyTree
+
+
+class Status(IntEnum):
+    """How a flow ended. Everything but `CONVERGED` carries advice on what to do."""
+
+    CONVERGED = 0
+    INACCURATE = 1
+    BUDGET_EXHAUSTED = 2
+    NO_MINIMISER_FOUND = 3
+    SADDLE = 4
+    NON_FINITE = 5
+    STOPPED = 6
+    SET_VALUED = 7
+    LEVEL_NOT_REACHED = 8
+
+    @property
+    def advice(self) -> str:
+        """One sentence: what happened and what to change."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    Status.CONVERGED: "The flow settled and the sharpness is known to the accuracy asked for.",
+    Status.INACCURATE: (
+        "The flow settled, but the sharpness is not known to the accuracy asked for: use float64, "
+        "or accept the error bar by asking for a larger rtol."
+    ),
+    Status.BUDGET_EXHAUSTED: (
+        "The flow did not settle within its budget of gradient evaluations: raise "
+        "max_gradient_evaluations, or ask for a larger rtol."
+    ),
+    Status.NO_MINIMISER_FOUND: (
+        "No minimiser at finite distance was found (as with cross-entropy on separable data): the "
+        "gradient flow solution may not exist; measure thalweg.truncated_sharpness at one loss "
+        "level fixed for the whole run instead."
+    ),
+    Status.SADDLE: (
+        "The flow ends in a saddle, not in a minimum: there is no gradient flow solution in the "
+        "sense of a minimiser; perturb the parameters."
+    ),
+    Status.NON_FINITE: (
+        "The loss or its gradient became NaN or infinite: check the data, the loss, and the start."
+    ),
+    Status.STOPPED: "The flow was stopped before it settled: run it again to let it finish.",
+    Status.SET_VALUED: (
+        "The limit lies on kinks of the loss (as with ReLU), where the sharpness depends on the "
+        "side taken: the error bar covers the sides that were tried, and no tolerance narrows it."
+    ),
+    Status.LEVEL_NOT_REACHED: (
+        "The flow settled above the loss level asked for: the loss has a minimum there, and its "
+        "gradient flow solution can be measured; or choose a higher level."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class FlowSolution:
+    """The gradient flow solution `S(w)` and its sharpness, with an error bar.
+
+    Attributes
+    ----------
+    w
+        Where the flow ends (the structure of the start).
+    sharpness, sharpness_error
+        `φ(w) = λ(S(w))`, and an absolute bound meant to hold for `|sharpness - φ(w)|`
+        (infinite where nothing can be said).
+    loss
+        The loss at `w`.
+    status
+        How the flow ended; `status.advice` is a sentence.
+    gradient_evaluations
+        All work, in units of one gradient (`thalweg.problems.COST`).
+    method
+        The method that was used.
+    eigenvector
+        A top eigenvector at `w`, as a flat vector; `None` where it was not computed.
+    """
+
+    w: PyTree
+    sharpness: float
+    sharpness_error: float
+    loss: float
+    status: Status
+    gradient_evaluations: float
+    method: str
+    eigenvector: Array | np.ndarray | None = None
+
+    @property
+    def converged(self) -> bool:
+        """Whether the flow settled and the sharpness is as accurate as asked."""
+        return self.status is Status.CONVERGED

@@ -1,0 +1,126 @@
+"""For losses without a minimiser: the sharpness where the flow first reaches a given loss."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from jaxtyping import PyTree
+
+from thalweg.flow.follow import Limit, Pursuit
+from thalweg.flow.method import Progress, Request
+from thalweg.flow.segment import FlowState
+from thalweg.flow.solution import FlowSolution, Status
+from thalweg.flow.stabilized import COARSENING, FINE
+from thalweg.flow.twice import STOPPING, Scheme, solve
+from thalweg.problems import flatten
+
+CROSSING_STEPS = 40  # at most, to land on the level
+
+
+def truncated_sharpness(
+    loss: Callable[[Any], Any],
+    w: PyTree,
+    *,
+    level: float,
+    rtol: float = 1e-4,
+    max_gradient_evaluations: float = 200_000,
+    report: Callable[[Progress], bool | None] | None = None,
+) -> FlowSolution:
+    """Return the sharpness where gradient flow from `w` first reaches the loss `level`.
+
+    It is *not* the GFS sharpness, and values at different levels are not comparable: fix one level
+    for a whole run. It exists also where the loss has no minimiser at finite distance
+    (cross-entropy on separable data).
+
+    Parameters
+    ----------
+    loss, w, rtol, max_gradient_evaluations, report
+        As for `gradient_flow_solution`.
+    level
+        The loss at which to stop, below the loss at `w`.
+
+    Returns
+    -------
+    FlowSolution
+        `w`, `sharpness` and `sharpness_error` at the crossing; the method is named "truncated".
+        If the flow settles above the level, the status is `LEVEL_NOT_REACHED`.
+
+    Raises
+    ------
+    ValueError
+        `level` is not below the loss at `w`.
+    """
+    if not rtol > 0:
+        raise ValueError(f"rtol must be positive, got {rtol}; ask e.g. for 1e-4")
+    problem, vector = flatten(loss, w)
+    initial = float(problem(vector))
+    if not level < initial:
+        raise ValueError(f"level must be below the loss at w, {initial:.6g}, got {level}")
+
+    def pursuit(*args: Any, **kwargs: Any) -> Pursuit:
+        return _ToLevel(level, *args)
+
+    fine = FINE * rtol
+    tolerances = [COARSENING * fine, fine, fine / 8, fine / 64]
+    scheme = Scheme("truncated", pursuit, tolerances, extrapolation=0.3, integration=0.4)
+    request = Request(rtol, max_gradient_evaluations, report)
+    solution = solve(scheme, problem, vector, request)
+    return replace(solution, w=problem.tree(solution.w))
+
+
+class _ToLevel(Pursuit):
+    """Follows the flow until the loss reaches a level."""
+
+    def __init__(self, level: float, *args: Any):
+        super().__init__(*args, STOPPING)
+        self.level = level
+        self.before: FlowState | None = None
+
+    def settle(self, tolerance: float) -> Limit:
+        self.tolerance = tolerance
+        return super().settle(tolerance)
+
+    def ends_in_saddle(self, limit: Limit) -> bool:
+        return False  # the crossing is no limit: any curvature may be found there
+
+    def _ended(self, state: FlowState) -> Limit | None:
+        if float(state.loss) <= self.level and self.before is not None:
+            state = self._crossing(self.before, state)
+            return self._limit(state.w, float(state.loss), self._sharpness_at(state.w), 0.0)
+        self.before = state
+        limit = super()._ended(state)
+        if limit is None or limit.status is Status.NON_FINITE:
+            return limit
+        if limit.loss > self.level:
+            return self.unsettled(Status.LEVEL_NOT_REACHED)
+        return None  # settled below the level, which therefore lies ahead
+
+    def _crossing(self, above: FlowState, below: FlowState) -> FlowState:
+        """Return the point between two states where the loss is the level, by the secant rule.
+
+        Safeguarded by bisection; each trial costs the steps from the last point above the level.
+        """
+        low, high = float(above.time), float(below.time)
+        f_low, f_high = float(above.loss) - self.level, float(below.loss) - self.level
+        state = below
+        for trial in range(CROSSING_STEPS):
+            if abs(f_high) <= 0.1 * self.rtol * abs(self.level):
+                break
+            weight = f_low / (f_low - f_high) if trial % 3 < 2 else 0.5
+            middle = low + min(max(weight, 0.05), 0.95) * (high - low)
+            state = self._step_to(above, middle)
+            f = float(state.loss) - self.level
+            if f <= 0:
+                high, f_high = float(state.time), f
+            else:
+                above, low, f_low = state, float(state.time), f
+            if abs(f) <= 0.1 * self.rtol * abs(self.level):
+                break
+        return state
+
+    def _step_to(self, state: FlowState, time: float) -> FlowState:
+        self.first_look_at = time  # steps do not go beyond it
+        while float(state.time) < time:
+            state = self._advance(state, self.tolerance)
+        self.first_look_at = 0.0
+        return state

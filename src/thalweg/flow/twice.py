@@ -1,0 +1,130 @@
+"""Integrate the flow at a coarse and a fine tolerance: a value, extrapolated, and its error bar."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import inf, nan
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from thalweg.flow.finish import factor_kernel, kernel_cost
+from thalweg.flow.follow import Limit, Pursuit
+from thalweg.flow.meter import Meter, OutOfBudget, Stop
+from thalweg.flow.method import Request
+from thalweg.flow.solution import FlowSolution, Status
+from thalweg.problems import FlatProblem
+
+STOPPING = 0.4  # of rtol: the error that stopping early may leave
+EXPECTED = 3500.0  # gradient evaluations, for progress displays only
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How to integrate twice, or more often, and what the difference tells.
+
+    Attributes
+    ----------
+    name
+        The name that results carry.
+    pursuit
+        What follows the flow at one tolerance.
+    tolerances
+        A coarse one, a fine one, and finer ones for when the error bar is too wide.
+    extrapolation, integration
+        The parts of the difference between two tolerances that are added to the finer value, and
+        taken as the error that this leaves. With a ratio `ρ` of the two errors the finer one is
+        `1/(ρ - 1)` of the difference.
+    """
+
+    name: str
+    pursuit: Callable[..., Pursuit]
+    tolerances: Sequence[float]
+    extrapolation: float
+    integration: float
+
+
+def solve(scheme: Scheme, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
+    """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
+    previous = request.previous
+    meter = Meter(request, previous.gradient_evaluations if previous else EXPECTED)
+    attempt = _Attempt(scheme, problem, w, meter)
+    try:
+        inverse = factor_kernel(problem, w)
+        meter.spend(kernel_cost(inverse))
+        best, status = attempt.refine(inverse, _eigenvector(previous, w))
+    except (Stop, OutOfBudget) as reason:
+        status = Status.STOPPED if isinstance(reason, Stop) else Status.BUDGET_EXHAUSTED
+        best = attempt.what_is_known(status)
+    return FlowSolution(
+        w=best.w,
+        sharpness=best.sharpness,
+        sharpness_error=best.error,
+        loss=best.loss,
+        status=status,
+        gradient_evaluations=meter.spent,
+        method=scheme.name,
+        eigenvector=best.eigenvector,
+    )
+
+
+class _Attempt:
+    """The solves at ever finer tolerances; it remembers the best answer when interrupted."""
+
+    def __init__(self, scheme: Scheme, problem: FlatProblem, w: Array, meter: Meter):
+        self.scheme, self.problem, self.w, self.meter = scheme, problem, w, meter
+        self.best: Limit | None = None
+        self.pursuit: Pursuit | None = None
+
+    def refine(self, inverse: Array | None, vector: Array | None) -> tuple[Limit, Status]:
+        rtol = self.meter.request.rtol
+        last: Limit | None = None
+        for tolerance in self.scheme.tolerances:
+            # The first integration serves as a comparison only, at its first useful look.
+            self.pursuit = self.scheme.pursuit(
+                self.problem,
+                self.w,
+                rtol,
+                self.meter,
+                inverse,
+                vector,
+                stopping=inf if last is None else STOPPING,
+                first_look_at=0.0 if last is None else last.first_look[0],
+            )
+            limit = self.pursuit.settle(tolerance)
+            if limit.status is not None:
+                return limit, limit.status
+            vector = limit.eigenvector
+            if last is not None:
+                self.best = self._extrapolated(limit, last)
+                if self.best.error <= rtol * abs(self.best.sharpness):
+                    break
+            last = limit
+        assert self.best is not None, "a scheme has at least two tolerances"
+        if self.pursuit is not None and self.pursuit.ends_in_saddle(self.best):
+            return self.best, Status.SADDLE
+        accurate = self.best.error <= rtol * abs(self.best.sharpness)
+        return self.best, Status.CONVERGED if accurate else Status.INACCURATE
+
+    def what_is_known(self, status: Status) -> Limit:
+        if self.best is not None:
+            return self.best
+        if self.pursuit is not None:
+            return self.pursuit.unsettled(status)
+        return Limit(self.w, nan, inf, float(self.problem(self.w)), None, status=status)
+
+    def _extrapolated(self, fine: Limit, coarse: Limit) -> Limit:
+        difference = fine.first_look[1] - coarse.first_look[1]
+        rounding = 10 * float(jnp.finfo(self.w.dtype).eps) * abs(fine.sharpness)
+        return replace(
+            fine,
+            sharpness=fine.sharpness + self.scheme.extrapolation * difference,
+            error=self.scheme.integration * abs(difference) + fine.error + rounding,
+        )
+
+
+def _eigenvector(previous: FlowSolution | None, w: Array) -> Array | None:
+    if previous is None or previous.eigenvector is None:
+        return None
+    vector = jnp.asarray(previous.eigenvector, w.dtype)
+    fits = vector.shape == w.shape and bool(jnp.all(jnp.isfinite(vector)))
+    return vector if fits else None

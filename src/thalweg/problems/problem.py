@@ -1,0 +1,198 @@
+"""A problem: a loss, and the one place where its derivatives come from.
+
+Everything else in the package asks a `Problem` for values, gradients, Hessian-, Jacobian- and
+transposed-Jacobian-vector products, and never differentiates by itself. A problem whose
+derivatives are computed elsewhere (in micro-batches, sharded over devices, by another framework)
+overrides the four methods below and works everywhere.
+
+Work is counted in units of one gradient, by the fixed table `COST`, so that counts do not depend
+on the machine.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, PyTree
+
+Params = Any
+Operator = Callable[[Any], Any]
+
+
+class Cost(NamedTuple):
+    """Work of each derivative in units of one gradient (a fixed convention, not a timing)."""
+
+    loss: float = 0.5
+    gradient: float = 1.0
+    hessian_product: float = 2.0
+    jacobian_product: float = 1.0
+
+
+COST = Cost()
+
+
+class Problem(eqx.Module):
+    """A loss `L(w)` of parameters `w` (any pytree with at least one floating-point array).
+
+    Subclasses define `__call__`; those with `L = ½ ‖r(w)‖²` also set `is_least_squares` and define
+    `residuals`. Data are pytree leaves, so that compiled functions take them as arguments.
+    Non-array leaves of `w` pass through untouched; vectors `v` have the structure of `w` with
+    `None` in their place.
+    """
+
+    @property
+    def is_least_squares(self) -> bool:
+        """Whether `residuals` and `jacobian` are available and `L = ½ ‖r‖²` holds."""
+        return False
+
+    def __call__(self, w: Params) -> Array:
+        """Return the loss at `w`, a scalar."""
+        raise NotImplementedError
+
+    def residuals(self, w: Params) -> Array:
+        """Return the residuals `r(w)`, an array of shape `(m,)` with `L(w) = ½ ‖r(w)‖²`."""
+        raise NotImplementedError(f"{type(self).__name__} is not a least-squares problem")
+
+    def value_and_gradient(self, w: Params) -> tuple[Array, Params]:
+        """Return `L(w)` and `∇L(w)`."""
+        return eqx.filter_value_and_grad(lambda w: self(w))(w)
+
+    def gradient(self, w: Params) -> Params:
+        """Return `∇L(w)`."""
+        return self.value_and_gradient(w)[1]
+
+    def hessian(self, w: Params) -> Operator:
+        """Return the operator `v -> ∇²L(w) v` (linearised once, applied often)."""
+        arrays, rest = eqx.partition(w, eqx.is_inexact_array)
+        return jax.linearize(lambda a: self.gradient(eqx.combine(a, rest)), arrays)[1]
+
+    def jacobian(self, w: Params) -> tuple[Array, Operator, Operator]:
+        """Return `r(w)` and the operators `v -> J v` and `u -> Jᵀ u`, `J = ∂r/∂w`."""
+        arrays, rest = eqx.partition(w, eqx.is_inexact_array)
+        r, product = jax.linearize(lambda a: self.residuals(eqx.combine(a, rest)), arrays)
+        transpose = jax.linear_transpose(product, arrays)
+        return r, product, lambda u: transpose(u)[0]
+
+    def sample_kernel(self, w: Params) -> Array | None:
+        """Return `C`, shape `(n, n)`, with `J Jᵀ ≈ C ⊗ I` over samples and outputs, if known.
+
+        It preconditions linear solves with `J Jᵀ`: its quality is a matter of speed alone.
+        """
+        return None
+
+
+class CallableLoss(Problem):
+    """Any callable from parameters to a scalar. A pytree callable keeps its data as leaves."""
+
+    loss: Callable[[Any], Any]
+
+    def __call__(self, w: Params) -> Array:
+        """Return what the callable returns, as an array."""
+        return jnp.asarray(self.loss(w))
+
+
+class FlatProblem(Problem):
+    """A problem seen as a function of one vector of shape `(p,)`: the one flattening boundary."""
+
+    problem: Problem
+    rest: PyTree
+    unravel: Callable[[Array], PyTree] = eqx.field(static=True)
+
+    @property
+    def is_least_squares(self) -> bool:
+        """Whether the problem behind has residuals."""
+        return self.problem.is_least_squares
+
+    def tree(self, w: Array) -> Params:
+        """Return the parameters, in their own structure, that the vector `w` stands for."""
+        return eqx.combine(self.unravel(w), self.rest)
+
+    def flat(self, tree: Params) -> Array:
+        """Return the vector of the floating-point arrays of `tree`."""
+        return ravel_pytree(eqx.filter(tree, eqx.is_inexact_array))[0]
+
+    def __call__(self, w: Array) -> Array:
+        """Return the loss, in the dtype of the vector."""
+        return self.problem(self.tree(w)).astype(w.dtype)
+
+    def residuals(self, w: Array) -> Array:
+        """Return `r(w)`, shape `(m,)`."""
+        return self.problem.residuals(self.tree(w)).astype(w.dtype)
+
+    def value_and_gradient(self, w: Array) -> tuple[Array, Array]:
+        """Return the loss and its gradient, shape `(p,)`."""
+        value, gradient = self.problem.value_and_gradient(self.tree(w))
+        return value.astype(w.dtype), self.flat(gradient)
+
+    def hessian(self, w: Array) -> Operator:
+        """Return `v -> ∇²L(w) v` on vectors of shape `(p,)`."""
+        product = self.problem.hessian(self.tree(w))
+        return lambda v: self.flat(product(self.unravel(v)))
+
+    def jacobian(self, w: Array) -> tuple[Array, Operator, Operator]:
+        """Return `r(w)` and the operators `J`, `Jᵀ` on vectors of shapes `(p,)` and `(m,)`."""
+        r, product, transpose = self.problem.jacobian(self.tree(w))
+        return r, lambda v: product(self.unravel(v)), lambda u: self.flat(transpose(u))
+
+    def sample_kernel(self, w: Array) -> Array | None:
+        """Return the kernel of the problem behind, shape `(n, n)`, or `None`."""
+        return self.problem.sample_kernel(self.tree(w))
+
+
+def as_problem(loss: Callable[[Any], Any]) -> Problem:
+    """Return `loss` itself if it is a `Problem`, else the `Problem` of that callable."""
+    if isinstance(loss, Problem):
+        return loss
+    if not callable(loss):
+        raise TypeError(
+            f"the loss must be a Problem or a callable w -> scalar, not {type(loss).__name__}"
+        )
+    return CallableLoss(loss)
+
+
+def flatten(loss: Callable[[Any], Any], w: Params) -> tuple[FlatProblem, Array]:
+    """Check `loss` at `w` and return it as a function of one vector, and that vector.
+
+    Raises
+    ------
+    TypeError
+        `w` has no floating-point array, or the loss does not return a real scalar.
+    ValueError
+        `w` holds a number that is not finite, or shapes do not fit.
+    """
+    problem = as_problem(loss)
+    arrays, rest = eqx.partition(w, eqx.is_inexact_array_like)
+    arrays = jax.tree.map(jnp.asarray, arrays)
+    leaves = jax.tree.leaves(arrays)
+    if not leaves or sum(leaf.size for leaf in leaves) == 0:
+        raise TypeError(
+            "the parameters hold no floating-point array; pass e.g. jnp.asarray(w, float)"
+        )
+    if any(jnp.iscomplexobj(leaf) for leaf in leaves):
+        raise TypeError("the parameters hold complex numbers; split them in real and imaginary")
+    if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in leaves):
+        raise ValueError("the parameters hold NaN or infinity; start from finite numbers")
+    vector, unravel = ravel_pytree(arrays)
+    flat = FlatProblem(problem, rest, unravel)
+    _check_scalar(flat, vector)
+    return flat, vector
+
+
+def _check_scalar(flat: FlatProblem, vector: Array) -> None:
+    try:
+        out = eqx.filter_eval_shape(flat.problem, flat.tree(vector))
+    except (TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"the loss cannot be evaluated at these parameters (do the shapes fit?): {reason}"
+        ) from error
+    shape, dtype = getattr(out, "shape", None), getattr(out, "dtype", None)
+    if shape != () or dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            "the loss must return one real scalar, but returned "
+            f"{'shape ' + str(shape) if shape is not None else type(out).__name__}; "
+            "reduce it, e.g. with jnp.mean"
+        )

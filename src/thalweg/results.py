@@ -1,0 +1,356 @@
+"""Run folders: where a run keeps its configuration, results, summary, figure and checkpoint.
+
+One rule makes a folder trustworthy after an interruption: `summary.json` is written last and
+removed first. Wherever it is found, `config.json` and `result.nc` are the ones it was written
+with. Nothing here computes, and nothing here is protected against two processes that write to
+the same folder at the same time.
+"""
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import xarray as xr
+
+CONFIG = "config.json"
+DATASET = "result.nc"
+SUMMARY = "summary.json"
+FIGURE = "figure.png"
+CHECKPOINT = "checkpoint.npz"
+_TEMPORARY = ".thalweg-temporary-"
+_PACKAGES = ("thalweg", "jax", "jaxlib", "diffrax", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds, read into memory.
+
+    Attributes
+    ----------
+    config
+        The whole configuration.
+    dataset
+        The stored results, loaded; the file is closed.
+    summary
+        The summary, or `None` where the run has not finished.
+    """
+
+    config: dict[str, Any]
+    dataset: xr.Dataset
+    summary: dict[str, Any] | None
+
+
+@dataclass
+class RunFolder:
+    """One run on disk: where its files are, and how they are written.
+
+    Make one with `create` (a new run) or `open` (a run that is there). Every file is written
+    under a temporary name in the same folder and renamed when complete, so a reader sees the old
+    file or the new one, never a part of one.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    """
+
+    path: Path
+    # True from `create(..., overwrite=True)` on an old run until the first write of the new one.
+    _holds_old_run: bool = field(default=False, repr=False)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], *, overwrite: bool = False) -> Self:
+        """Make the folder of a new run, or take over the folder of an old one.
+
+        Parameters
+        ----------
+        path
+            The folder; it and its parents are made if they do not exist.
+        overwrite
+            Whether an old run in the folder may be replaced. Nothing is removed yet: the old run
+            stays whole until the first file of the new one has been written out, so a
+            configuration that cannot be written costs nothing.
+
+        Raises
+        ------
+        FileExistsError
+            If there is a run and `overwrite` is false, or if `path` is a file or a folder that
+            holds other things than a run (whatever `overwrite` says).
+        """
+        path = Path(path)
+        if path.exists() and not path.is_dir():
+            raise FileExistsError(f"{path} is a file; choose another --out")
+        path.mkdir(parents=True, exist_ok=True)
+        names = {entry.name for entry in path.iterdir()}
+        holds_run = any(map(_marks_a_run, names))
+        if holds_run and not overwrite:
+            raise FileExistsError(
+                f"{path} already holds a run; pass --overwrite to replace it "
+                "or choose another --out"
+            )
+        # Temporary files alone are what a killed first write leaves behind: not a reason to refuse.
+        if not holds_run and not all(name.startswith(_TEMPORARY) for name in names):
+            raise FileExistsError(
+                f"{path} is not empty and holds no run; choose another --out, or an empty folder"
+            )
+        return cls(path, bool(names))
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Take up the folder of a run that is there, to resume it or to draw it.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder does not exist or holds no `config.json`.
+        """
+        folder = cls(Path(path))
+        if not folder.path.is_dir():
+            raise FileNotFoundError(f"{folder.path} is not a folder, so it holds no run")
+        if not folder.config.is_file():
+            raise FileNotFoundError(f"{folder.path} holds no run: {CONFIG} is missing")
+        return folder
+
+    @property
+    def config(self) -> Path:
+        """The configuration, `config.json`."""
+        return self.path / CONFIG
+
+    @property
+    def dataset(self) -> Path:
+        """The results, `result.nc`."""
+        return self.path / DATASET
+
+    @property
+    def summary(self) -> Path:
+        """The summary, `summary.json`; there only if the run has finished."""
+        return self.path / SUMMARY
+
+    @property
+    def figure(self) -> Path:
+        """The figure, `figure.png`."""
+        return self.path / FIGURE
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint, `checkpoint.npz`; there only while the run has not finished.
+
+        Any file or folder whose name starts with "checkpoint" counts as one.
+        """
+        return self.path / CHECKPOINT
+
+    def read_config(self) -> dict[str, Any]:
+        """Read `config.json`."""
+        return _read_json(self.config)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write `config.json`: the first write of a run (see `to_json` for what it may hold)."""
+        text = to_json(config)
+        with self.replacing(self.config) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def write_dataset(self, dataset: xr.Dataset) -> None:
+        """Write `result.nc` (netCDF-4, through h5netcdf).
+
+        The attributes that the contract asks for and the dataset lacks are filled in: `config`
+        and `seed` from `config.json` where that is written, and `versions`. Attributes that are
+        mappings are stored as JSON strings. The caller's dataset is left as it is.
+        """
+        attributes = self._default_attributes() | dict(dataset.attrs)
+        for name, value in attributes.items():
+            if isinstance(value, Mapping):
+                attributes[name] = to_json(value, indent=None)
+        with self.replacing(self.dataset) as temporary:
+            dataset.assign_attrs(attributes).to_netcdf(temporary, engine="h5netcdf")
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write `summary.json`: the last write of a run, which says that it has finished."""
+        text = to_json(summary)
+        with self.replacing(self.summary) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def remove_checkpoint(self) -> None:
+        """Remove the checkpoint, if there is one."""
+        for entry in self.path.iterdir():
+            if _is_checkpoint(entry.name):
+                _remove(entry)
+
+    @contextmanager
+    def replacing(self, target: Path) -> Iterator[Path]:
+        """Replace one file of the run: write to the path that this yields.
+
+        As `replacing` of this module, and what would contradict the new file goes first: the
+        whole old run when this is the first write after `create(..., overwrite=True)`, the
+        summary and the figure when the configuration or the results change.
+        """
+        with _replacing(target, before=lambda new: self._retire(target, new)) as temporary:
+            yield temporary
+
+    def _default_attributes(self) -> dict[str, Any]:
+        attributes: dict[str, Any] = {"versions": versions()}
+        if self.config.is_file() and not self._holds_old_run:
+            config = self.read_config()
+            attributes["config"] = config
+            if config.get("seed") is not None:
+                attributes["seed"] = config["seed"]
+        return attributes
+
+    def _retire(self, target: Path, new: Path) -> None:
+        """Remove what does not belong with `target`, which the file `new` is about to replace.
+
+        The summary first, since it is what says "finished", and the old configuration last, or
+        never if the new one is about to replace it: an interruption at any point leaves a part of
+        one run, never parts of two.
+        """
+        if target in (self.config, self.dataset):
+            self.summary.unlink(missing_ok=True)
+            self.figure.unlink(missing_ok=True)
+        if not self._holds_old_run:
+            return
+        self.summary.unlink(missing_ok=True)
+        self.remove_checkpoint()
+        for old in (self.figure, self.dataset, self.config):
+            if old != target:
+                old.unlink(missing_ok=True)
+        for entry in self.path.iterdir():
+            if entry.name.startswith(_TEMPORARY) and entry != new:
+                _remove(entry)
+        self._holds_old_run = False
+
+
+def load(path: str | os.PathLike[str]) -> Run:
+    """Read a run from its folder, whether it has finished or not.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no run, or a run that has no results yet.
+    ValueError
+        If one of its files cannot be read.
+    """
+    folder = RunFolder.open(path)
+    config = folder.read_config()
+    if not folder.dataset.is_file():
+        raise FileNotFoundError(f"{folder.path} holds a run without results: {DATASET} is missing")
+    try:
+        with xr.open_dataset(folder.dataset, engine="h5netcdf") as stored:
+            dataset = stored.load()
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{folder.dataset} cannot be read as netCDF: {reason}") from error
+    summary = _read_json(folder.summary) if folder.summary.is_file() else None
+    return Run(config, dataset, summary)
+
+
+def versions() -> dict[str, str]:
+    """Versions of thalweg, of what its numbers depend on, and of Python.
+
+    >>> sorted(versions())
+    ['diffrax', 'jax', 'jaxlib', 'numpy', 'python', 'thalweg']
+    """
+    return {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()}
+
+
+def to_json(value: Any, *, indent: int | None = 2) -> str:
+    """Write `value` as strict JSON, which has no NaN and no infinities: they become `null`.
+
+    Mappings with string keys, lists, tuples, strings, numbers, booleans, `None`, paths (as
+    strings), and arrays and array scalars of numpy or JAX (as numbers and lists) are accepted.
+
+    Raises
+    ------
+    TypeError
+        For anything else, with the place where it stands.
+
+    >>> to_json({"step_size": 0.2, "threshold": float("inf")}, indent=None)
+    '{"step_size": 0.2, "threshold": null}'
+    """
+    return json.dumps(_plain(value, "value"), indent=indent, allow_nan=False)
+
+
+def replacing(target: str | os.PathLike[str]) -> AbstractContextManager[Path]:
+    """Replace a file as a whole or not at all: a context that yields the path to write to.
+
+    The temporary file is in the folder of `target` and ends in the same name (so that writers
+    which go by the suffix are content). It takes the place of `target` when the block ends, and
+    is removed if the block fails.
+    """
+    return _replacing(Path(target), before=lambda temporary: None)
+
+
+@contextmanager
+def _replacing(target: Path, before: Callable[[Path], None]) -> Iterator[Path]:
+    # Not tempfile.mkstemp: its files are readable by their owner alone, whatever the umask.
+    temporary = target.parent / f"{_TEMPORARY}{uuid.uuid4().hex}-{target.name}"
+    try:
+        yield temporary
+        # Without this a power failure can leave the new name on an empty file.
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        before(temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_checkpoint(name: str) -> bool:
+    return name.startswith("checkpoint")
+
+
+def _marks_a_run(name: str) -> bool:
+    return name in (CONFIG, DATASET, SUMMARY) or _is_checkpoint(name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # a source tree that was never installed
+        return "unknown"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # malformed JSON, or bytes that are not UTF-8
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object")
+    return content
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Turn `value` into what `json` writes strictly; `where` names it in messages."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return int(value)  # an IntEnum is written as its number
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"{where} has the key {key!r}, and JSON's keys are strings")
+        return {str(key): _plain(entry, f"{where}[{key!r}]") for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry, f"{where}[{index}]") for index, entry in enumerate(value)]
+    if hasattr(value, "tolist"):  # arrays and scalars of numpy and JAX, without importing either
+        return _plain(value.tolist(), where)
+    raise TypeError(f"{where} is of type {type(value).__name__}, which JSON cannot hold")

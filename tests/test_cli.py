@@ -1,0 +1,253 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import thalweg.experiments.runner as runner
+from thalweg import cli, results
+from thalweg.descent import Progress
+from thalweg.flow.method import Progress as FlowProgress
+from thalweg.progress import Bars, Lines
+
+FEW = ["--steps", "12", "--sharpness-every", "6", "--gfs-every", "4"]
+
+
+@pytest.fixture
+def thalweg(capsys):
+    """Run the command line in this process; return exit code, stdout and stderr."""
+
+    def run(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize("experiment", ["scalar", "squared-regression"])
+def test_an_experiment_end_to_end(experiment, thalweg, tmp_path):
+    folder = tmp_path / "deep" / "run"
+    code, out, err = thalweg("run", experiment, "--out", folder, *FEW)
+    assert code == 0
+    assert {entry.name for entry in folder.iterdir()} == {
+        "config.json",
+        "result.nc",
+        "summary.json",
+        "figure.png",
+    }
+    summary = json.loads((folder / "summary.json").read_text(), parse_constant=pytest.fail)
+    assert summary["experiment"] == experiment
+    assert summary["runs"][0]["steps"] == 12
+    data = results.load(folder).dataset
+    assert data["loss"].shape == (1, 13)
+    assert data["gfs_step"].values.tolist() == [0, 4, 8, 12]
+    assert data["loss"].dtype == np.float64
+    for shown in (str(folder), "2/η", "completed", "3 falls", "gradient evaluations", " ± "):
+        assert shown in out, shown
+    assert "step 12 of 12" in err
+
+
+def test_options_reach_the_run(thalweg, tmp_path):
+    code, out, _ = thalweg(
+        "run", "scalar", "--out", tmp_path / "run", *FEW, "--step-size", 0.1, 0.2,
+        "--start", 2, 1, 0.5, "--target", 1.5, "--rtol", 1e-6, "--gfs-start", 5,
+        "--max-gradient-evaluations", 1000,
+    )  # fmt: skip
+    assert code == 0
+    config = results.load(tmp_path / "run").config
+    assert config == {
+        "experiment": "scalar",
+        "step_size": [0.1, 0.2],
+        "steps": 12,
+        "sharpness_every": 6,
+        "gfs_every": 4,
+        "gfs_start": 5,
+        "rtol": 1e-6,
+        "max_gradient_evaluations": 1000.0,
+        "start": [2.0, 1.0, 0.5],
+        "target": 1.5,
+    }
+    data = results.load(tmp_path / "run").dataset
+    np.testing.assert_allclose(data["step_size"], [0.1, 0.2])
+    assert data["gfs_step"].values.tolist() == [5, 9, 12]
+    assert float(data["loss"][0, 0]) == pytest.approx(0.5 * (1.0 - 1.5) ** 2)
+    assert len(out.splitlines()) <= 6
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(thalweg, tmp_path):
+    assert thalweg("run", "scalar", "--out", tmp_path / "run", *FEW)[0] == 0
+    before = {entry: entry.read_bytes() for entry in (tmp_path / "run").iterdir()}
+    code, out, err = thalweg("run", "scalar", "--out", tmp_path / "run", "--steps", 3)
+    assert (code, out) == (2, "")
+    assert "already holds a run" in err
+    assert err.count("\n") == 1
+    assert {entry: entry.read_bytes() for entry in (tmp_path / "run").iterdir()} == before
+    code, _, _ = thalweg("run", "scalar", "--out", tmp_path / "run", "--steps", 3, "--overwrite")
+    assert code == 0
+    assert results.load(tmp_path / "run").dataset.sizes["step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "no-such", "--out", "OUT"], "'no-such'; known: digits-mlp, scalar, squared-regre"),
+        (["run", "--out", "OUT"], "name an experiment right after `run`; known: digits-mlp"),
+        (["run"], "name an experiment"),
+        (["run", "scalar"], "--out"),
+        (["run", "scalar", "--out", "OUT", "--step-size", "0"], "step_size must be positive"),
+        (["run", "scalar", "--out", "OUT", "--step-size", "-0.1"], "step_size must be positive"),
+        (["run", "scalar", "--out", "OUT", "--step-size", "nan"], "step_size must be positive"),
+        (["run", "scalar", "--out", "OUT", "--step-size"], "step_size is empty"),
+        (["run", "scalar", "--out", "OUT", "--step-size", "fast"], "--step-size"),
+        (["run", "scalar", "--out", "OUT", "--steps", "-3"], "steps must be at least 1"),
+        (["run", "scalar", "--out", "OUT", "--steps", "1.5"], "--steps"),
+        (["run", "scalar", "--out", "OUT", "--rtol", "0"], "rtol must be positive"),
+        (["run", "scalar", "--out", "OUT", "--no-such", "1"], "--no-such"),
+        (["run", "scalar", "--out", "OUT", "--start", "1e200", "1e200"], "loss at the start"),
+        (["run", "digits-mlp", "--out", "OUT", "--samples", "5000"], "between 1 and 1797"),
+        (["run", "scalar", "--out", "FILE"], "is a file"),
+        (["plot", "OUT"], "holds no run"),
+        (["plot"], "PATH"),
+        (["list", "everything"], "takes no options"),
+        (["dance"], "unknown command 'dance'; known: run, plot, list"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(arguments, message, thalweg, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    places = {"OUT": tmp_path / "out", "FILE": tmp_path / "file"}
+    code, out, err = thalweg(*(places.get(argument, argument) for argument in arguments))
+    assert (code, out) == (2, "")
+    assert err.startswith("thalweg: error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_an_interrupt_writes_what_there_is(thalweg, tmp_path, monkeypatch):
+    class Impatient(Lines):
+        def __call__(self, progress):
+            if progress.step >= 8:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("thalweg.progress.display", Impatient)
+    code, out, _ = thalweg("run", "scalar", "--out", tmp_path / "run", *FEW)
+    assert code == 130
+    assert "stopped" in out
+    assert str(tmp_path / "run") in out
+    stored = results.load(tmp_path / "run")
+    assert stored.summary["runs"][0]["status"] == "stopped"
+    assert np.isfinite(stored.dataset["loss"].values).sum() == 9
+
+
+def test_an_interrupt_before_the_descent_has_its_exit_code_too(thalweg, tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "prepare", interrupted)
+    assert thalweg("run", "scalar", "--out", tmp_path / "run") == (
+        130,
+        "",
+        "thalweg: interrupted\n",
+    )
+
+
+def test_an_error_of_ours_is_not_dressed_up_as_bad_input(thalweg, tmp_path, monkeypatch):
+    def broken(*arguments, **options):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(runner.descent, "descend", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        thalweg("run", "scalar", "--out", tmp_path / "run")
+
+
+def test_plot_draws_the_figure_again(thalweg, tmp_path):
+    thalweg("run", "scalar", "--out", tmp_path / "run", *FEW)
+    figure = tmp_path / "run" / "figure.png"
+    figure.unlink()
+    code, out, _ = thalweg("plot", tmp_path / "run")
+    assert code == 0
+    assert figure.stat().st_size > 0
+    assert str(tmp_path / "run") in out
+
+
+def test_list_and_help(thalweg, capsys):
+    code, listing, _ = thalweg("list")
+    assert code == 0
+    assert [line.split()[0] for line in listing.splitlines()] == [
+        "digits-mlp",
+        "scalar",
+        "squared-regression",
+    ]
+    for arguments in ([], ["--help"], ["run", "--help"]):
+        code, out, _ = thalweg(*arguments)
+        assert code == 0
+        assert "thalweg run EXPERIMENT" in out.replace("`", "")
+        assert listing.strip() in out
+
+
+def test_help_explains_every_option(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["run", "digits-mlp", "--help"])
+    assert exit_.value.code == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for option, default in (
+        ("--step-size", "0.23"),
+        ("--steps", "12000"),
+        ("--sharpness-every", "50"),
+        ("--gfs-every", "500"),
+        ("--gfs-start", "500"),
+        ("--rtol", "0.0001"),
+        ("--samples", "300"),
+        ("--widths", "64 64"),
+        ("--seed", "0"),
+        ("--overwrite", "False"),
+    ):
+        explanation = text.split(f"{option} ", 1)[1].split(" --", 1)[0]
+        assert f"(default: {default})" in explanation, option
+        assert len(explanation.split()) > 6, option
+    assert "Folder for the results" in text
+
+
+def test_bars_on_a_terminal(capsys):
+    progress = [
+        Progress(0, 2, 0.1, 0, 10, 1.0),
+        Progress(0, 2, 0.1, 5, 10, 0.5, FlowProgress(1.0, 0.1, 100.0, 0.3)),
+        Progress(0, 2, 0.1, 5, 10, 0.5, FlowProgress(1.0, 0.1, 200.0, 0.2)),
+        Progress(0, 2, 0.1, 10, 10, 0.25),
+        Progress(1, 2, 0.2, 10, 10, 0.125),
+    ]
+    with Bars() as report:
+        assert not any(report(one) for one in progress)
+    shown = capsys.readouterr().err
+    for text in (
+        "step size 0.1",
+        "gradient flow from step 5",
+        "10/10",
+        "loss 2.50e-01",
+        "step size 0.2",
+    ):
+        assert text in shown, text
+
+
+def test_lines_are_sparse(capsys):
+    with Lines() as report:
+        for step in range(0, 1001, 5):
+            report(Progress(0, 1, 0.1, step, 1000, 0.5))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11
+    assert "left" in lines[5]
+
+
+def test_the_command_line_switches_float64_on(tmp_path):
+    # In a process of its own: the tests have switched it on already.
+    script = (
+        "import sys, jax; from thalweg import cli; assert not jax.config.jax_enable_x64; "
+        f"code = cli.main(['run', 'scalar', '--out', {str(tmp_path / 'run')!r}, '--steps', '2']); "
+        "assert jax.config.jax_enable_x64; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "completed"

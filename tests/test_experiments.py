@@ -1,0 +1,200 @@
+import dataclasses
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from thalweg import experiments, results
+from thalweg.descent import RunStatus
+from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
+from thalweg.experiments.summary import summarise
+from thalweg.flow.solution import Status
+
+SUMMARY = {"experiment", "runs", "seconds", "gradient_evaluations"}
+RUN = {"step_size", "threshold", "steps", "status", "final", "monotonicity", "advice"}
+FINAL = {"loss", "sharpness", "gfs_sharpness", "gfs_sharpness_error"}
+MONOTONICITY = {"verdict", "falls", "rises", "undecided", "largest_possible_rise"}
+
+
+def strict_json(path):
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def check_folder(folder, config, runs):
+    """Check that a run folder is as in the contract; return its summary and dataset."""
+    assert {"config.json", "result.nc", "summary.json", "figure.png"} <= {
+        entry.name for entry in folder.iterdir()
+    }
+    summary, stored = strict_json(folder / "summary.json"), results.load(folder)
+    assert set(summary) == SUMMARY
+    assert summary["experiment"] == config.name
+    assert len(summary["runs"]) == runs
+    for run in summary["runs"]:
+        assert (set(run), set(run["final"]), set(run["monotonicity"])) == (RUN, FINAL, MONOTONICITY)
+    written = strict_json(folder / "config.json")
+    assert written.pop("experiment") == config.name
+    assert written == json.loads(json.dumps(dataclasses.asdict(config)))
+    data = stored.dataset
+    assert data["loss"].dims == ("run", "step")
+    assert data["sharpness"].dims == ("run", "sharpness_step")
+    for name in ("gfs_sharpness", "gfs_sharpness_error", "gfs_status"):
+        assert data[name].dims == ("run", "gfs_step")
+    assert {"config", "versions"} <= set(data.attrs)
+    assert (folder / "figure.png").stat().st_size > 0
+    return summary, data
+
+
+def test_scalar_goes_through_the_edge_of_stability(tmp_path):
+    config = Scalar(gfs_every=10, sharpness_every=5)
+    experiments.run(config, tmp_path / "run")
+    summary, data = check_folder(tmp_path / "run", config, runs=1)
+    (run,) = summary["runs"]
+    assert (run["status"], run["steps"], run["advice"]) == ("completed", 200, [])
+    assert run["threshold"] == 8.0
+    assert run["monotonicity"]["verdict"] == "decreasing"
+    assert run["monotonicity"]["falls"] == data.sizes["gfs_step"] - 1 == 20
+    # Started above the threshold, and ends just under it, though the loss is not monotone.
+    assert float(data["gfs_sharpness"][0, 0]) > 10
+    assert 0.98 * 8 < run["final"]["gfs_sharpness"] < 8
+    assert (np.diff(data["loss"].values[0]) > 0).sum() > 50
+    assert run["final"]["loss"] == data["loss"].values[0, -1]
+    assert run["final"]["sharpness"] == data["sharpness"].values[0, -1]
+    assert run["final"]["gfs_sharpness_error"] == data["gfs_sharpness_error"].values[0, -1]
+
+
+def test_squared_regression_goes_through_the_edge_of_stability(tmp_path):
+    config = SquaredRegressionExperiment(gfs_every=40, sharpness_every=20)
+    experiments.run(config, tmp_path / "run")
+    summary, data = check_folder(tmp_path / "run", config, runs=1)
+    (run,) = summary["runs"]
+    assert run["monotonicity"]["verdict"] == "decreasing"
+    assert 0.98 * run["threshold"] < run["final"]["gfs_sharpness"] < run["threshold"]
+    assert (np.diff(data["loss"].values[0]) > 0).sum() > 50
+    assert data.attrs["seed"] == 0
+
+
+def test_several_step_sizes_one_of_which_diverges(tmp_path):
+    config = Scalar(step_size=(0.25, 9.0), steps=20, sharpness_every=20, gfs_every=10, gfs_start=10)
+    experiments.run(config, tmp_path / "run")
+    summary, data = check_folder(tmp_path / "run", config, runs=2)
+    good, bad = summary["runs"]
+    assert (good["status"], bad["status"]) == ("completed", "diverged")
+    assert good["advice"] == []
+    assert len(bad["advice"]) == 1
+    assert "choose a step size below 9" in bad["advice"][0]
+    assert bad["final"]["gfs_sharpness"] is None  # it never got to step 10
+    assert bad["final"]["gfs_sharpness_error"] is None
+    assert bad["monotonicity"]["verdict"] == "undecided"
+    assert bad["steps"] < 20
+    assert np.isnan(data["loss"].values[1, bad["steps"] + 1 :]).all()
+
+
+def test_a_report_stops_it_and_what_there_is_is_written(tmp_path):
+    config = Scalar(steps=40, sharpness_every=10, gfs_every=10)
+    experiments.run(config, tmp_path / "run", report=lambda progress: progress.step >= 20)
+    summary, data = check_folder(tmp_path / "run", config, runs=1)
+    (run,) = summary["runs"]
+    assert run["status"] == "stopped"
+    assert 20 <= run["steps"] < 40
+    assert "run it again" in run["advice"][0]
+    assert run["monotonicity"]["falls"] == np.isfinite(data["gfs_sharpness"].values).sum() - 1
+
+
+def test_advice_where_flows_did_not_converge():
+    import xarray as xr
+
+    codes = [0, Status.BUDGET_EXHAUSTED, Status.BUDGET_EXHAUSTED, Status.SADDLE, math.nan]
+    values = [3.0, 2.0, 1.5, math.nan, math.nan]
+    errors = [0.1, 0.1, 0.1, math.inf, math.nan]
+    axis = ("run", "gfs_step")
+    data = xr.Dataset(
+        {
+            "loss": (("run", "step"), [[1.0, math.nan]]),
+            "sharpness": (("run", "sharpness_step"), [[math.nan]]),
+            "gfs_sharpness": (axis, [values]),
+            "gfs_sharpness_error": (axis, [errors]),
+            "gfs_status": (axis, [codes]),
+        },
+        {
+            "gfs_step": [10, 20, 30, 40, 50],
+            "step_size": ("run", [0.1]),
+            "threshold": ("run", [math.nan]),
+        },
+    )
+    run = SimpleNamespace(
+        dataset=data,
+        w=[None],
+        status=[RunStatus.COMPLETED],
+        message=[""],
+        steps=[50],
+        seconds=1.0,
+        gradient_evaluations=2.0,
+    )
+    (of_run,) = summarise("anything", run)["runs"]
+    assert of_run["advice"] == [
+        f"Gradient flow from steps 20, 30: {Status.BUDGET_EXHAUSTED.advice}",
+        f"Gradient flow from step 40: {Status.SADDLE.advice}",
+    ]
+    assert of_run["threshold"] is None
+    assert of_run["final"] == {
+        "loss": 1.0,
+        "sharpness": None,
+        "gfs_sharpness": 1.5,
+        "gfs_sharpness_error": 0.1,
+    }
+    assert of_run["monotonicity"]["falls"] == 2  # the entry that was not reached does not count
+    assert of_run["monotonicity"]["undecided"] == 1
+
+
+def test_digits_mlp_is_the_network_of_the_issue():
+    problem, start = DigitsMLP().build()
+    assert [layer["weight"].shape for layer in start] == [(64, 64), (64, 64), (64, 10)]
+    assert problem.x.shape == (300, 64)
+    assert 0.1 < float(problem(start)) < 2
+    other = DigitsMLP(seed=1).build()[1]
+    assert not np.allclose(start[0]["weight"], other[0]["weight"])
+    config = DigitsMLP()
+    assert (config.step_size, config.steps, config.gfs_every) == ((0.23,), 12_000, 500)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (Scalar(step_size=()), "step_size is empty"),
+        (Scalar(step_size=(0.1, -0.2)), "step_size must be positive"),
+        (Scalar(step_size=(math.nan,)), "step_size must be positive"),
+        (Scalar(steps=0), "steps must be at least 1"),
+        (Scalar(sharpness_every=0), "sharpness_every must be at least 1"),
+        (Scalar(gfs_every=0), "gfs_every must be at least 1"),
+        (Scalar(gfs_start=-1), "gfs_start must be at least 0"),
+        (Scalar(rtol=0.0), "rtol must be positive"),
+        (Scalar(max_gradient_evaluations=-1), "max_gradient_evaluations must be positive"),
+        (Scalar(target=-1.0), "target must be positive"),
+        (Scalar(start=(1.0,)), "start must hold at least two"),
+        (Scalar(start=(1.0, math.nan)), "finite numbers"),
+        (Scalar(start=(1e200, 1e200)), "the loss at the start is inf"),
+        (DigitsMLP(samples=0), "samples must be between 1 and 1797"),
+        (DigitsMLP(widths=(64, 0)), "widths must all be at least 1"),
+        (DigitsMLP(seed=-1), "seed must be at least 0"),
+        (SquaredRegressionExperiment(samples=0), "samples must be at least 1"),
+        (SquaredRegressionExperiment(dimension=0), "dimension must be at least 1"),
+        (SquaredRegressionExperiment(scale=0.0), "scale must be positive"),
+    ],
+)
+def test_options_that_make_no_sense_write_nothing(config, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as caught:
+        experiments.run(config, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_option_is_described_where_it_is_defined():
+    for kind in experiments.EXPERIMENTS.values():
+        described = "".join(base.__doc__ or "" for base in kind.__mro__)
+        for field in dataclasses.fields(kind):
+            assert f"    {field.name}\n" in described, (kind.name, field.name)
