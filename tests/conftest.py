@@ -1,7 +1,18 @@
 """Strict numerics for every test: float64, strict promotion, no silent rank promotion."""
 
+import os
+from pathlib import Path
+
 import jax
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Most of the time goes into compiling, so what was compiled is kept for the next run and for the
+# other worker. Through the environment as well, for the tests that start a process of their own.
+CACHE = str(Path(__file__).parent.parent / ".pytest_cache" / "jax")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", CACHE)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -52,7 +52,7 @@ def test_an_experiment_end_to_end(experiment, thalweg, tmp_path):
 def test_options_reach_the_run(thalweg, tmp_path):
     code, out, _ = thalweg(
         "run", "scalar", "--out", tmp_path / "run", *FEW, "--step-size", 0.1, 0.2,
-        "--start", 2, 1, 0.5, "--target", 1.5, "--rtol", 1e-6, "--gfs-start", 5,
+        "--start", 2, 1, 0.5, 1, "--target", 1.5, "--rtol", 1e-6, "--gfs-start", 5,
         "--max-gradient-evaluations", 1000,
     )  # fmt: skip
     assert code == 0
@@ -66,7 +66,7 @@ def test_options_reach_the_run(thalweg, tmp_path):
         "gfs_start": 5,
         "rtol": 1e-6,
         "max_gradient_evaluations": 1000.0,
-        "start": [2.0, 1.0, 0.5],
+        "start": [2.0, 1.0, 0.5, 1.0],
         "target": 1.5,
     }
     data = results.load(tmp_path / "run").dataset
@@ -161,6 +161,19 @@ def test_an_error_of_ours_is_not_dressed_up_as_bad_input(thalweg, tmp_path, monk
     monkeypatch.setattr(runner.descent, "descend", broken)
     with pytest.raises(ValueError, match="a bug"):
         thalweg("run", "scalar", "--out", tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_an_error_of_ours_costs_no_old_run(thalweg, tmp_path, monkeypatch):
+    def broken(*arguments, **options):
+        raise ValueError("a bug")
+
+    assert thalweg("run", "scalar", "--out", tmp_path / "run", *FEW)[0] == 0
+    before = {entry: entry.read_bytes() for entry in (tmp_path / "run").iterdir()}
+    monkeypatch.setattr(runner.descent, "descend", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        thalweg("run", "scalar", "--out", tmp_path / "run", "--overwrite")
+    assert {entry: entry.read_bytes() for entry in (tmp_path / "run").iterdir()} == before
 
 
 def test_plot_draws_the_figure_again(thalweg, tmp_path):

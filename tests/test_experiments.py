@@ -151,6 +151,40 @@ def test_advice_where_flows_did_not_converge():
     assert of_run["monotonicity"]["undecided"] == 1
 
 
+def test_falls_known_by_themselves_decide_steps_that_the_bars_do_not():
+    import xarray as xr
+
+    axis = ("run", "gfs_step")
+    data = xr.Dataset(
+        {
+            "loss": (("run", "step"), [[1.0, 0.5]]),
+            "sharpness": (("run", "sharpness_step"), [[4.0]]),
+            "gfs_sharpness": (axis, [[3.0, 2.99, math.nan]]),
+            "gfs_sharpness_error": (axis, [[0.1, 0.1, math.nan]]),
+            "gfs_status": (axis, [[0, 0, math.nan]]),
+            "gfs_fall": (axis, [[0.01, math.nan, math.nan]]),
+            "gfs_fall_error": (axis, [[0.001, math.nan, math.nan]]),
+        },
+        {
+            "gfs_step": [10, 20, 30],
+            "step_size": ("run", [0.1]),
+            "threshold": ("run", [20.0]),
+        },
+    )
+    run = SimpleNamespace(
+        w=[None],
+        status=[RunStatus.COMPLETED],
+        message=[""],
+        steps=[20],
+        seconds=1.0,
+        gradient_evaluations=2.0,
+    )
+    bars_alone = data.drop_vars(["gfs_fall", "gfs_fall_error"])
+    for run.dataset, verdict in ((data, "decreasing"), (bars_alone, "undecided")):
+        (of_run,) = summarise("anything", run)["runs"]
+        assert of_run["monotonicity"]["verdict"] == verdict
+
+
 def test_digits_mlp_is_the_network_of_the_issue():
     problem, start = DigitsMLP().build()
     assert [layer["weight"].shape for layer in start] == [(64, 64), (64, 64), (64, 10)]

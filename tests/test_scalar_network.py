@@ -164,7 +164,7 @@ def test_a_minimum_is_its_own_limit():
     assert s.loss < 1e-30
 
 
-@pytest.mark.parametrize("depth", [2, 3, 5, 20])
+@pytest.mark.parametrize("depth", [2, 3, 5, 10])
 @pytest.mark.parametrize("target", [1.0, 0.3, 9.0])
 def test_balanced_starts_reach_the_flattest_minimum(depth, target):
     s = solve(ScalarNetwork(depth, target), np.full(depth, 0.9))
@@ -253,9 +253,9 @@ def test_extreme_magnitudes_neither_overflow_nor_cancel(w):
 
 
 def test_jit_vmap_and_chunks_agree():
-    network = ScalarNetwork(4, 1.7)
-    ws = np.random.default_rng(2).standard_normal((403, 4))
-    ws[3] = [1.0, -1.0, 2.0, 3.0]
+    network = ScalarNetwork(5, 1.7)
+    ws = np.random.default_rng(2).standard_normal((403, 5))
+    ws[3] = [1.0, -1.0, 2.0, 3.0, 1.5]
     single = [jax.device_get(_limit(network, jnp.asarray(w))) for w in ws[:6]]
     mapped = jax.device_get(jax.jit(jax.vmap(network.flow_limit))(jnp.asarray(ws)))
     done = []

@@ -85,6 +85,8 @@ class RunFolder:
         FileExistsError
             If there is a run and `overwrite` is false, or if `path` is a file or a folder that
             holds other things than a run (whatever `overwrite` says).
+        PermissionError
+            If nothing can be written there: better now than when a long run has its results.
         """
         path = Path(path)
         if path.exists() and not path.is_dir():
@@ -102,6 +104,8 @@ class RunFolder:
             raise FileExistsError(
                 f"{path} is not empty and holds no run; choose another --out, or an empty folder"
             )
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(f"{path} cannot be written to; choose another --out")
         return cls(path, bool(names))
 
     @classmethod

@@ -41,7 +41,7 @@ class DigitsMLP(Experiment):
             raise ValueError(f"widths must all be at least 1, got {self.widths}")
 
     def build(self) -> tuple[Any, Any]:
-        """Return the problem and a start uniform in `±1/√(inputs)` per layer."""
+        """Return the problem, and a start with weights of variance `1/inputs` and zero biases."""
         import jax
 
         from thalweg.problems import Supervised, digits, mlp, mlp_init

@@ -74,9 +74,12 @@ class Prepared:
     folder: RunFolder
 
     def run(self, report: Report | None = None) -> dict[str, Any]:
-        """Descend, measure, write; return what `summary.json` holds."""
+        """Descend, measure, write; return what `summary.json` holds.
+
+        Nothing is written before there is a result: an exception on the way leaves the folder, and
+        an old run in it, as they were.
+        """
         config = self.config
-        self.folder.write_config({"experiment": config.name, **asdict(config)})
         result = descent.descend(
             self.problem,
             self.start,
@@ -86,6 +89,7 @@ class Prepared:
             report=report,
         )
         summary = summarise(config.name, result)
+        self.folder.write_config({"experiment": config.name, **asdict(config)})
         self.folder.write_dataset(result.dataset.assign_attrs(experiment=config.name))
         # From the stored results, before the summary, which says that the folder is complete.
         figures.save_run_figure(self.folder.path)

@@ -27,7 +27,7 @@ class SquaredRegressionExperiment(Experiment):
 
     step_size: tuple[float, ...] = (0.15,)
     steps: int = 400
-    sharpness_every: int = 2
+    sharpness_every: int = 1  # at every other step its oscillation, of period two, is not seen
     gfs_every: int = 8
     gfs_start: int = 0
     samples: int = 10

@@ -32,7 +32,9 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
     status = run.status[number]
     advice = [] if status is descent.RunStatus.COMPLETED else [run.message[number]]
     measured = data.sel(gfs_step=data["gfs_status"].notnull())
-    verdict = monotonicity(measured["gfs_sharpness"], measured["gfs_sharpness_error"])
+    verdict = monotonicity(
+        measured["gfs_sharpness"], measured["gfs_sharpness_error"], **_known_falls(measured)
+    )
     return {
         "step_size": float(data["step_size"]),
         "threshold": _number(data["threshold"]),
@@ -50,6 +52,13 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
         "monotonicity": verdict.summary(),
         "advice": advice + _flow_advice(measured),
     }
+
+
+def _known_falls(measured: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return the falls from each value to the next, where the dataset has them by themselves."""
+    if "gfs_fall" not in measured:
+        return {}
+    return {"falls": measured["gfs_fall"], "fall_errors": measured["gfs_fall_error"]}
 
 
 def _flow_advice(measured: xr.Dataset) -> list[str]:

@@ -16,8 +16,10 @@ from thalweg.flow.solution import Status
 from thalweg.problems import COST, FlatProblem
 
 BOUND_TOLERANCE = 0.03  # relative residual of the eigenvalue behind the spectral bound
-BOUND_MARGIN = 1.1
-BOUND_WORK = 150.0  # work of steps after which the spectral bound is renewed
+BOUND_MARGIN = 1.06
+BOUND_WORK = 300.0  # work of steps after which the spectral bound is renewed
+STOPPING = 0.4  # of rtol: the error that stopping early may leave
+FIRST_LOOK_LOSS, FIRST_LOOK_WORK = 5e-3, 1500.0  # the loss, relative, or the work of the first look
 LOOK_SHARE = 0.2  # of the work of the steps so far: what one look ahead to the limit may cost
 FEWEST_ITERATIONS, MOST_ITERATIONS = 15, 5000  # of the linear solve of a look
 
@@ -27,8 +29,7 @@ class Limit:
     """The end of a flow as followed at one tolerance.
 
     `error` bounds what is missing from stopping early and from the eigensolver, not the error of
-    the integration. `first_look` is the time and the sharpness of the first useful look ahead.
-    `status` is `None` where the flow settled.
+    the integration. `status` is `None` where the flow settled.
     """
 
     w: Array
@@ -36,7 +37,6 @@ class Limit:
     error: float
     loss: float
     eigenvector: Array | None
-    first_look: tuple[float, float] = (0.0, nan)
     status: Status | None = None
 
 
@@ -45,7 +45,6 @@ class _Look:
     """A look ahead to the limit of the linearised flow, from a point of the flow."""
 
     limit: LinearLimit
-    time: float
     loss: float
     pairs: Eigenpairs | None
 
@@ -76,7 +75,7 @@ class _Look:
             return 0.3 * self.loss
         misfit = float(self.limit.misfit)
         if not (bool(self.limit.solved) and isfinite(misfit)):
-            return (0.01 if self.time == 0 else 0.12) * self.loss
+            return 0.12 * self.loss
         return self.loss * min(0.3, max(1e-3, (0.4 / misfit) ** 2))
 
 
@@ -96,21 +95,20 @@ class Pursuit:
         meter: Meter,
         kernel_inverse: Array | None,
         eigenvector: Array | None,
-        stopping: float,
-        first_look_at: float = 0.0,
     ):
         self.problem, self.rtol, self.meter = problem, rtol, meter
-        self.stopping, self.first_look_at = stopping * rtol, first_look_at
         self.kernel_inverse = kernel_inverse
         self.origin, self.eigenvector = w, eigenvector
         self.bound = self.work_since_bound = 0.0
         self.work_of_steps = 0.0
         self.looks: list[_Look] = []
+        self.next_look_loss, self.next_look_work = -inf, FIRST_LOOK_WORK
+        self.t_end = inf
         self.marks: list[tuple[float, float, float, Array]] = []
         self.state: FlowState | None = None
 
     def settle(self, tolerance: float) -> Limit:
-        """Follow the flow until it settles, or to the first useful look if `stopping` is infinite.
+        """Follow the flow until it settles.
 
         The local error of a step `h` is kept to `tolerance · h λ`, relative to the size of `w`.
         """
@@ -120,13 +118,14 @@ class Pursuit:
         step = 0.5 / self.bound if self.bound > 0 else 1.0
         state = start(self.problem, self.origin, jnp.asarray(step, self.origin.dtype))
         self.meter.spend(COST.gradient)
+        self.next_look_loss = FIRST_LOOK_LOSS * float(state.loss)
         while True:
             self.state = state
             ended = self._ended(state)
             if ended is not None:
                 return ended
             state = self._advance(state, tolerance)
-            self.meter.report(float(state.time), float(state.loss))
+            self.meter.note(float(state.time), float(state.loss))
 
     def unsettled(self, status: Status) -> Limit:
         """Return where the flow stands, as a limit that was not reached for the given reason."""
@@ -151,9 +150,7 @@ class Pursuit:
             return self.unsettled(Status.NON_FINITE)
         if self._is_at_rest(state):
             return self._limit(state.w, float(state.loss), self._sharpness_at(state.w), 0.0)
-        if float(state.time) >= self.first_look_at and (
-            not self.looks or float(state.loss) <= self.looks[-1].next_loss
-        ):
+        if float(state.loss) <= self.next_look_loss or self.work_of_steps >= self.next_look_work:
             settled = self._look_ahead(state)
             if settled is not None:
                 return settled
@@ -174,7 +171,6 @@ class Pursuit:
         # Where nothing curves upwards there is no stability limit: any positive bound will do.
         bound = BOUND_MARGIN * max(self.bound, float(jnp.finfo(dtype).tiny) ** 0.5)
         step = float(state.step)
-        t_end = self.first_look_at if float(state.time) < self.first_look_at else inf
         size = max(float(jnp.linalg.norm(state.w)), step * float(jnp.linalg.norm(state.velocity)))
         atol = tolerance * size * max(step * bound, 10.0)
         segment = advance(
@@ -182,7 +178,7 @@ class Pursuit:
             state,
             jnp.asarray(bound, dtype),
             jnp.asarray(atol, dtype),
-            jnp.asarray(t_end, dtype),
+            jnp.asarray(self.t_end, dtype),
         )
         work = float(segment.gradients) + COST.loss
         self.count_steps(work, segment.state.w, is_bound_stale=int(segment.rejected) > 0)
@@ -197,9 +193,11 @@ class Pursuit:
             self._renew_bound(w)
 
     def _is_at_rest(self, state: FlowState) -> bool:
-        speed = float(jnp.linalg.norm(state.velocity))
-        scale = abs(self.bound) * float(jnp.linalg.norm(state.w))
-        return speed <= float(jnp.finfo(state.w.dtype).eps) * scale
+        speed, time = float(jnp.linalg.norm(state.velocity)), float(state.time)
+        size = max(float(jnp.linalg.norm(state.w)), float(jnp.linalg.norm(self.origin)))
+        # At the rate of the stiffest mode, or of an algebraic decay, nothing is left to go.
+        rate = max(abs(self.bound), 1 / time if time > 0 else 0.0)
+        return speed <= float(jnp.finfo(state.w.dtype).eps) * size * rate
 
     def _sharpness_at(self, w: Array) -> Eigenpairs:
         eps = float(jnp.finfo(w.dtype).eps)
@@ -211,29 +209,28 @@ class Pursuit:
     def _limit(self, w: Array, loss: float, pairs: Eigenpairs, error: float) -> Limit:
         error += float(pairs.residuals[0]) if pairs.converged else inf
         value = float(pairs.values[0])
-        looks = ((k.time, k.sharpness) for k in self.looks if k.pairs is not None)
-        return Limit(w, value, error, loss, pairs.vectors[:, 0], next(looks, (0.0, value)))
+        return Limit(w, value, error, loss, pairs.vectors[:, 0])
 
     def _look_ahead(self, state: FlowState) -> Limit | None:
         limit = self._linear_limit(state)
         pairs = self._sharpness_at(limit.w) if limit.is_useful else None
-        look = _Look(limit, float(state.time), float(state.loss), pairs)
+        look = _Look(limit, float(state.loss), pairs)
+        self.next_look_loss = look.next_loss
+        self.next_look_work = 2 * self.work_of_steps + FIRST_LOOK_WORK
         useful = [earlier for earlier in self.looks if earlier.pairs is not None]
         self.looks.append(look)
         if pairs is None:
             return None
-        if self.stopping == inf:
-            return self._limit(limit.w, float(limit.loss), pairs, inf)
         if not useful:
             return None
         error = max(look.error_seen_from(earlier) for earlier in useful)
-        if error > self.stopping * abs(look.sharpness):
+        if error > STOPPING * self.rtol * abs(look.sharpness):
             return None
         return self._limit(limit.w, float(limit.loss), pairs, error)
 
     def _linear_limit(self, state: FlowState) -> LinearLimit:
         dtype = state.w.dtype
-        tolerance = min(0.1, 300 * self.rtol)
+        tolerance = min(0.1, 800 * self.rtol)
         affordable = FEWEST_ITERATIONS + 0.5 * LOOK_SHARE * self.work_of_steps
         iterations = int(min(affordable, MOST_ITERATIONS))
         if self.problem.is_least_squares:

@@ -41,20 +41,13 @@ class _FixedSteps(Pursuit):
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
         step = tolerance / self.bound if self.bound > 0 else float(state.step)
-        steps = STEPS
-        if float(state.time) < self.first_look_at:
-            remaining = self.first_look_at - float(state.time)
-            steps = max(1, min(STEPS, round(remaining / step)))
-            step = min(step, remaining / steps)
-        state = _runge_kutta4(
-            self.problem, state, jnp.asarray(step, state.w.dtype), jnp.asarray(steps)
-        )
-        self.count_steps(4 * steps + 1, state.w, is_bound_stale=False)
+        state = _runge_kutta4(self.problem, state, jnp.asarray(step, state.w.dtype), STEPS)
+        self.count_steps(4 * STEPS + 1, state.w, is_bound_stale=False)
         return state
 
 
 @eqx.filter_jit
-def _runge_kutta4(problem: FlatProblem, state: FlowState, step: Array, steps: Array) -> FlowState:
+def _runge_kutta4(problem: FlatProblem, state: FlowState, step: Array, steps: int) -> FlowState:
     def velocity(w: Array) -> Array:
         return -problem.gradient(w)
 
@@ -67,4 +60,4 @@ def _runge_kutta4(problem: FlatProblem, state: FlowState, step: Array, steps: Ar
 
     w = lax.fori_loop(0, steps, one, state.w)
     loss, gradient = problem.value_and_gradient(w)
-    return FlowState(state.time + steps.astype(step.dtype) * step, w, -gradient, loss, step)
+    return FlowState(state.time + steps * step, w, -gradient, loss, step)

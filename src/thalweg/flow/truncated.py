@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from jaxtyping import PyTree
@@ -11,7 +12,7 @@ from thalweg.flow.method import Progress, Request
 from thalweg.flow.segment import FlowState
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.stabilized import COARSENING, FINE
-from thalweg.flow.twice import STOPPING, Scheme, solve
+from thalweg.flow.twice import Scheme, solve
 from thalweg.problems import flatten
 
 CROSSING_STEPS = 40  # at most, to land on the level
@@ -57,12 +58,14 @@ def truncated_sharpness(
     if not level < initial:
         raise ValueError(f"level must be below the loss at w, {initial:.6g}, got {level}")
 
-    def pursuit(*args: Any, **kwargs: Any) -> Pursuit:
-        return _ToLevel(level, *args)
+    def pursuit(*how: Any) -> Pursuit:
+        followed = _ToLevel(*how)
+        followed.level = level
+        return followed
 
     fine = FINE * rtol
     tolerances = [COARSENING * fine, fine, fine / 8, fine / 64]
-    scheme = Scheme("truncated", pursuit, tolerances, extrapolation=0.3, integration=0.4)
+    scheme = Scheme("truncated", pursuit, tolerances, extrapolation=0.33, integration=0.25)
     request = Request(rtol, max_gradient_evaluations, report)
     solution = solve(scheme, problem, vector, request)
     return replace(solution, w=problem.tree(solution.w))
@@ -71,10 +74,9 @@ def truncated_sharpness(
 class _ToLevel(Pursuit):
     """Follows the flow until the loss reaches a level."""
 
-    def __init__(self, level: float, *args: Any):
-        super().__init__(*args, STOPPING)
-        self.level = level
-        self.before: FlowState | None = None
+    level: float
+    tolerance: float
+    before: FlowState | None = None
 
     def settle(self, tolerance: float) -> Limit:
         self.tolerance = tolerance
@@ -91,9 +93,9 @@ class _ToLevel(Pursuit):
         limit = super()._ended(state)
         if limit is None or limit.status is Status.NON_FINITE:
             return limit
-        if limit.loss > self.level:
+        if limit.status is None and limit.loss > self.level:
             return self.unsettled(Status.LEVEL_NOT_REACHED)
-        return None  # settled below the level, which therefore lies ahead
+        return None  # settling below the level, or running away: the level lies ahead
 
     def _crossing(self, above: FlowState, below: FlowState) -> FlowState:
         """Return the point between two states where the loss is the level, by the secant rule.
@@ -119,8 +121,8 @@ class _ToLevel(Pursuit):
         return state
 
     def _step_to(self, state: FlowState, time: float) -> FlowState:
-        self.first_look_at = time  # steps do not go beyond it
+        self.t_end = time
         while float(state.time) < time:
             state = self._advance(state, self.tolerance)
-        self.first_look_at = 0.0
+        self.t_end = inf
         return state

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, nan
 
 import jax.numpy as jnp
@@ -14,7 +15,6 @@ from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.problems import FlatProblem
 
-STOPPING = 0.4  # of rtol: the error that stopping early may leave
 EXPECTED = 3500.0  # gradient evaluations, for progress displays only
 
 
@@ -27,7 +27,7 @@ class Scheme:
     name
         The name that results carry.
     pursuit
-        What follows the flow at one tolerance.
+        What follows the flow at one tolerance; the first two are followed side by side.
     tolerances
         A coarse one, a fine one, and finer ones for when the error bar is too wide.
     extrapolation, integration
@@ -73,47 +73,51 @@ class _Attempt:
     def __init__(self, scheme: Scheme, problem: FlatProblem, w: Array, meter: Meter):
         self.scheme, self.problem, self.w, self.meter = scheme, problem, w, meter
         self.best: Limit | None = None
-        self.pursuit: Pursuit | None = None
+        self.pursuits: list[Pursuit] = []
 
     def refine(self, inverse: Array | None, vector: Array | None) -> tuple[Limit, Status]:
-        rtol = self.meter.request.rtol
-        last: Limit | None = None
-        for tolerance in self.scheme.tolerances:
-            # The first integration serves as a comparison only, at its first useful look.
-            self.pursuit = self.scheme.pursuit(
-                self.problem,
-                self.w,
-                rtol,
-                self.meter,
-                inverse,
-                vector,
-                stopping=inf if last is None else STOPPING,
-                first_look_at=0.0 if last is None else last.first_look[0],
-            )
-            limit = self.pursuit.settle(tolerance)
+        coarsest, fine, *finer = self.scheme.tolerances
+        last, limit = self._settle((coarsest, fine), inverse, vector)
+        for tolerance in (*finer, None):
             if limit.status is not None:
                 return limit, limit.status
-            vector = limit.eigenvector
-            if last is not None:
-                self.best = self._extrapolated(limit, last)
-                if self.best.error <= rtol * abs(self.best.sharpness):
-                    break
-            last = limit
-        assert self.best is not None, "a scheme has at least two tolerances"
-        if self.pursuit is not None and self.pursuit.ends_in_saddle(self.best):
-            return self.best, Status.SADDLE
-        accurate = self.best.error <= rtol * abs(self.best.sharpness)
-        return self.best, Status.CONVERGED if accurate else Status.INACCURATE
+            if last.status is not None:
+                return last, last.status
+            self.best = best = self._extrapolated(limit, last)
+            if self._is_accurate(best) or tolerance is None:
+                break
+            last, (limit,) = limit, self._settle((tolerance,), inverse, limit.eigenvector)
+        if self.pursuits[-1].ends_in_saddle(best):
+            return best, Status.SADDLE
+        return best, Status.CONVERGED if self._is_accurate(best) else Status.INACCURATE
+
+    def _settle(
+        self, tolerances: Sequence[float], inverse: Array | None, vector: Array | None
+    ) -> list[Limit]:
+        rtol = self.meter.request.rtol
+        self.pursuits = [
+            self.scheme.pursuit(self.problem, self.w, rtol, self.meter, inverse, vector)
+            for _ in tolerances
+        ]
+        return self.meter.side_by_side(
+            [
+                partial(pursuit.settle, tolerance)
+                for pursuit, tolerance in zip(self.pursuits, tolerances, strict=True)
+            ]
+        )
+
+    def _is_accurate(self, limit: Limit) -> bool:
+        return limit.error <= self.meter.request.rtol * abs(limit.sharpness)
 
     def what_is_known(self, status: Status) -> Limit:
         if self.best is not None:
             return self.best
-        if self.pursuit is not None:
-            return self.pursuit.unsettled(status)
+        if self.pursuits:
+            return self.pursuits[-1].unsettled(status)
         return Limit(self.w, nan, inf, float(self.problem(self.w)), None, status=status)
 
     def _extrapolated(self, fine: Limit, coarse: Limit) -> Limit:
-        difference = fine.first_look[1] - coarse.first_look[1]
+        difference = fine.sharpness - coarse.sharpness
         rounding = 10 * float(jnp.finfo(self.w.dtype).eps) * abs(fine.sharpness)
         return replace(
             fine,

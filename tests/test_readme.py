@@ -1,0 +1,23 @@
+"""What the README shows runs as it stands, and the example is the same text."""
+
+import re
+from pathlib import Path
+
+import jax
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_python_blocks_run(capsys):
+    assert BLOCKS
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        for block in BLOCKS:
+            exec(compile(block, "README.md", "exec"), {})
+    assert "decreasing" in capsys.readouterr().out
+
+
+def test_the_example_is_the_one_of_the_readme():
+    example = (ROOT / "examples" / "own_loss.py").read_text(encoding="utf-8")
+    assert BLOCKS[0].strip() in example
