@@ -1,4 +1,4 @@
-"""Bring your own JAX loss: a two-layer linear network at the edge of stability."""
+"""Bring your own JAX loss: three layers of two units each, at the edge of stability."""
 
 import jax
 import jax.numpy as jnp
@@ -7,14 +7,14 @@ import thalweg as tw
 
 jax.config.update("jax_enable_x64", True)  # thalweg never does this for you
 
-target = jnp.diag(jnp.array([1.0, 0.5, 0.2]))
-loss = lambda w: 0.5 * jnp.sum((w["second"] @ w["first"] - target) ** 2)  # any pytree -> scalar
-keys = jax.random.split(jax.random.key(0))
-w = {"first": 2 * jax.random.normal(keys[0], (3, 3)), "second": jax.random.normal(keys[1], (3, 3))}
+
+def loss(w):  # from any pytree to a scalar
+    return 0.5 * jnp.sum((w["a"] * w["b"] * w["c"] - jnp.array([1.0, 0.5])) ** 2)
+
+
+w = {"a": jnp.array([3.0, 1.0]), "b": jnp.array([1.0, 0.5]), "c": jnp.array([0.3, 0.3])}
 flow = tw.gradient_flow_solution(loss, w)
-print(f"GFS sharpness {flow.sharpness:.5g} ± {flow.sharpness_error:.1g}: {flow.status.advice}")
-eta = 2 / (0.9 * flow.sharpness)  # the flow ends above the threshold 2 / eta: GD cannot stay there
-measurements = [tw.Sharpness(every=1), tw.GFSSharpness(every=10)]
-run = tw.descend(loss, w, step_size=eta, steps=60, measurements=measurements)
-print(run.dataset["threshold"].values, run.dataset["gfs_sharpness"].values)
-print(tw.monotonicity(run.dataset["gfs_sharpness"][0], run.dataset["gfs_sharpness_error"][0]))
+print(f"{flow.sharpness:.5g} ± {flow.sharpness_error:.1g}: {flow.status.advice}")
+measured = [tw.Sharpness(every=1), tw.GFSSharpness(every=10)]
+run = tw.descend(loss, w, step_size=0.2, steps=30, measurements=measured).dataset.isel(run=0)
+print(tw.monotonicity(run["gfs_sharpness"], run["gfs_sharpness_error"]).verdict)

@@ -39,7 +39,8 @@ def test_every_status_is_on_the_page_with_its_number_and_advice(status):
 
 def test_the_cost_table_is_that_of_the_code():
     header, row = (
-        re.search(rf"^\| {start}.*$", PAGE, re.MULTILINE).group() for start in (r"`loss` \| `gr", "0.5 ")
+        re.search(rf"^\| {start}.*$", PAGE, re.MULTILINE).group()
+        for start in (r"`loss` \| `gr", "0.5 ")
     )
     names = re.findall(r"`(\w+)`", header)
     costs = [float(cell) for cell in row.strip("| ").split("|")]

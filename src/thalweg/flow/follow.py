@@ -19,7 +19,7 @@ BOUND_TOLERANCE = 0.03  # relative residual of the eigenvalue behind the spectra
 BOUND_MARGIN = 1.06
 BOUND_WORK = 300.0  # work of steps after which the spectral bound is renewed
 STOPPING = 0.4  # of rtol: the error that stopping early may leave
-FIRST_LOOK_LOSS, FIRST_LOOK_WORK = 5e-3, 1500.0  # the loss, relative, or the work of the first look
+FIRST_LOOK_LOSS, FIRST_LOOK_WORK = 2e-3, 1800.0  # the loss, relative, or the work of the first look
 LOOK_SHARE = 0.2  # of the work of the steps so far: what one look ahead to the limit may cost
 FEWEST_ITERATIONS, MOST_ITERATIONS = 15, 5000  # of the linear solve of a look
 
@@ -72,11 +72,11 @@ class _Look:
         A misfit falls like the length of the linear limit, about as the root of the loss.
         """
         if self.pairs is not None:
-            return 0.3 * self.loss
+            return 0.2 * self.loss
         misfit = float(self.limit.misfit)
         if not (bool(self.limit.solved) and isfinite(misfit)):
             return 0.12 * self.loss
-        return self.loss * min(0.3, max(1e-3, (0.4 / misfit) ** 2))
+        return self.loss * min(0.2, max(1e-3, (0.4 / misfit) ** 2))
 
 
 class Pursuit:

@@ -12,7 +12,7 @@ from thalweg.flow.solution import FlowSolution
 from thalweg.flow.twice import Scheme, solve
 from thalweg.problems import FlatProblem
 
-FINE = 1.3e-3  # local tolerance, in units of rtol
+FINE = 1.15e-3  # local tolerance, in units of rtol
 COARSENING = 6.0  # the coarser one's, in units of the finer one's
 REFINEMENT = 4.0  # of the tolerance, where the error bar is still too wide
 REFINEMENTS = 5
@@ -25,10 +25,10 @@ class Stabilized:
 
     The flow is followed twice, at local tolerances a factor of six apart, and the sharpness is
     extrapolated from the two: their errors have a ratio near 4, which leaves a third of their
-    difference. The error bar is the sum of a quarter of that difference (it covers ratios from
-    2.7 to 13), of the change of the sharpness between linear limits taken one after the other
-    (the stopping error), of the residual of the eigenpair, and of rounding. Where it exceeds
-    `rtol`, the flow is followed again at a finer tolerance. The bar is an estimate, not a proof.
+    difference. The error bar is the sum of a third of that difference (it covers all ratios from
+    2.5 on), of the change of the sharpness between linear limits taken one after the other (the
+    stopping error), of the residual of the eigenpair, and of rounding. Where it exceeds `rtol`,
+    the flow is followed again at a finer tolerance. The bar is an estimate, not a proof.
     """
 
     name: ClassVar[str] = "stabilized"
@@ -40,5 +40,5 @@ class Stabilized:
         ladder = [COARSENING * fine, *(fine / REFINEMENT**k for k in range(REFINEMENTS + 1))]
         floored = [tolerance for tolerance in ladder if tolerance > finest]
         tolerances = floored if len(floored) >= 2 else [COARSENING * finest, finest]
-        scheme = Scheme(self.name, Pursuit, tolerances, extrapolation=0.33, integration=0.25)
+        scheme = Scheme(self.name, Pursuit, tolerances, extrapolation=0.33, integration=0.33)
         return solve(scheme, problem, w, request)

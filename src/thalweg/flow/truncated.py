@@ -65,7 +65,7 @@ def truncated_sharpness(
 
     fine = FINE * rtol
     tolerances = [COARSENING * fine, fine, fine / 8, fine / 64]
-    scheme = Scheme("truncated", pursuit, tolerances, extrapolation=0.33, integration=0.25)
+    scheme = Scheme("truncated", pursuit, tolerances, extrapolation=0.33, integration=0.33)
     request = Request(rtol, max_gradient_evaluations, report)
     solution = solve(scheme, problem, vector, request)
     return replace(solution, w=problem.tree(solution.w))
