@@ -15,6 +15,7 @@ from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.problems import FlatProblem
 
+FLOOR = 1e-3  # of rtol: an error bar is never narrower, however well two integrations agree
 EXPECTED = 3500.0  # gradient evaluations, for progress displays only
 
 
@@ -118,11 +119,16 @@ class _Attempt:
 
     def _extrapolated(self, fine: Limit, coarse: Limit) -> Limit:
         difference = fine.sharpness - coarse.sharpness
-        rounding = 10 * float(jnp.finfo(self.w.dtype).eps) * abs(fine.sharpness)
+        scale = abs(fine.sharpness)
+        # The ratio of the errors is an assumption: lean on it only where accuracy must be saved.
+        room = 0.5 * self.meter.request.rtol * scale
+        integration = max(self.scheme.integration * abs(difference), min(abs(difference), room))
+        unit = float(jnp.finfo(self.w.dtype).eps)
+        floor = max(FLOOR * self.meter.request.rtol, 10 * unit) * scale
         return replace(
             fine,
             sharpness=fine.sharpness + self.scheme.extrapolation * difference,
-            error=self.scheme.integration * abs(difference) + fine.error + rounding,
+            error=integration + fine.error + floor,
         )
 
 
