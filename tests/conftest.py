@@ -8,6 +8,8 @@ import jax
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Compiling takes most of the time, and the programs are small.
+jax.config.update("jax_disable_most_optimizations", True)
 
 # Most of the time goes into compiling, so what was compiled is kept for the next run and for the
 # other worker. Through the environment as well, for the tests that start a process of their own.

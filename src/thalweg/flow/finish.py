@@ -133,5 +133,7 @@ def _limit(
 ) -> LinearLimit:
     before, after = problem(w), problem(w + delta)
     predicted = -0.5 * jnp.vdot(gradient, delta)
-    misfit = jnp.abs((before - after) / predicted - 1)
+    # Where the fall is below the rounding of the loss itself, nothing contradicts the model.
+    rounding = 16 * jnp.finfo(before.dtype).eps * jnp.abs(before)
+    misfit = jnp.maximum(jnp.abs(before - after - predicted) - rounding, 0.0) / jnp.abs(predicted)
     return LinearLimit(w + delta, after, jnp.linalg.norm(delta), misfit, iterations, solved)

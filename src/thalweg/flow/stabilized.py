@@ -25,11 +25,11 @@ class Stabilized:
 
     The flow is followed twice, at local tolerances a factor of six apart, and the sharpness is
     extrapolated from the two: their errors have a ratio near 4, which leaves a third of their
-    difference. The error bar is the sum of that difference (or of a third of it, which covers
-    ratios from 2.5 on, where more would miss `rtol`), of the change of the sharpness between
-    linear limits taken one after the other (the stopping error), of the residual of the
-    eigenpair, and of a floor of `rtol / 1000`. Where it exceeds `rtol`, the flow is followed again
-    at a finer tolerance. The bar is an estimate, not a proof.
+    difference. The error bar is the sum of a third of that difference, of the change of the
+    sharpness between linear limits taken one after the other (the stopping error), of the residual
+    of the eigenpair, and of rounding; it is widened up to five times where it stays within `rtol`,
+    and is never below `rtol / 1000`. Where it exceeds `rtol`, the flow is followed again at a finer
+    tolerance. The bar is an estimate, not a proof.
     """
 
     name: ClassVar[str] = "stabilized"

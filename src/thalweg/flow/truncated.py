@@ -15,6 +15,7 @@ from thalweg.flow.stabilized import COARSENING, FINE
 from thalweg.flow.twice import Scheme, solve
 from thalweg.problems import flatten
 
+LANDING = 1e-3  # of rtol: how close to the level, relatively
 CROSSING_STEPS = 40  # at most, to land on the level
 
 
@@ -106,7 +107,7 @@ class _ToLevel(Pursuit):
         f_low, f_high = float(above.loss) - self.level, float(below.loss) - self.level
         state = below
         for trial in range(CROSSING_STEPS):
-            if abs(f_high) <= 0.1 * self.rtol * abs(self.level):
+            if abs(f_high) <= LANDING * self.rtol * abs(self.level):
                 break
             weight = f_low / (f_low - f_high) if trial % 3 < 2 else 0.5
             middle = low + min(max(weight, 0.05), 0.95) * (high - low)
@@ -116,7 +117,7 @@ class _ToLevel(Pursuit):
                 high, f_high = float(state.time), f
             else:
                 above, low, f_low = state, float(state.time), f
-            if abs(f) <= 0.1 * self.rtol * abs(self.level):
+            if abs(f) <= LANDING * self.rtol * abs(self.level):
                 break
         return state
 

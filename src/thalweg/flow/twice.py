@@ -16,6 +16,8 @@ from thalweg.flow.solution import FlowSolution, Status
 from thalweg.problems import FlatProblem
 
 FLOOR = 1e-3  # of rtol: an error bar is never narrower, however well two integrations agree
+ROUNDING = 50.0  # units of rounding per root of the number of gradients
+CAUTION = 5.0  # by which error bars are widened where they stay within rtol
 EXPECTED = 3500.0  # gradient evaluations, for progress displays only
 
 
@@ -119,17 +121,17 @@ class _Attempt:
 
     def _extrapolated(self, fine: Limit, coarse: Limit) -> Limit:
         difference = fine.sharpness - coarse.sharpness
-        scale = abs(fine.sharpness)
-        # The ratio of the errors is an assumption: lean on it only where accuracy must be saved.
-        room = 0.5 * self.meter.request.rtol * scale
-        integration = max(self.scheme.integration * abs(difference), min(abs(difference), room))
+        scale, rtol = abs(fine.sharpness), self.meter.request.rtol
+        # Rounding errors of the gradients add up along the path like a random walk.
         unit = float(jnp.finfo(self.w.dtype).eps)
-        floor = max(FLOOR * self.meter.request.rtol, 10 * unit) * scale
-        return replace(
-            fine,
-            sharpness=fine.sharpness + self.scheme.extrapolation * difference,
-            error=integration + fine.error + floor,
-        )
+        work = self.pursuits[-1].work_of_steps
+        rounding = ROUNDING * unit * max(work, 1.0) ** 0.5
+        floor = max(FLOOR * rtol if work else 0.0, rounding) * scale
+        error = self.scheme.integration * abs(difference) + fine.error + floor
+        # The estimates rest on assumptions: they are widened where there is room for it.
+        error = max(error, min(CAUTION * error, 0.95 * rtol * scale))
+        value = fine.sharpness + self.scheme.extrapolation * difference
+        return replace(fine, sharpness=value, error=error)
 
 
 def _eigenvector(previous: FlowSolution | None, w: Array) -> Array | None:
