@@ -101,7 +101,7 @@ class Pursuit:
         self.origin, self.eigenvector = w, eigenvector
         self.bound = self.work_since_bound = 0.0
         self.work_of_steps = 0.0
-        self.looks: list[_Look] = []
+        self.useful_looks: list[_Look] = []
         self.next_look_loss, self.next_look_work = -inf, FIRST_LOOK_WORK
         self.t_end = inf
         self.marks: list[tuple[float, float, float, Array]] = []
@@ -217,13 +217,10 @@ class Pursuit:
         look = _Look(limit, float(state.loss), pairs)
         self.next_look_loss = look.next_loss
         self.next_look_work = 2 * self.work_of_steps + FIRST_LOOK_WORK
-        useful = [earlier for earlier in self.looks if earlier.pairs is not None]
-        self.looks.append(look)
         if pairs is None:
             return None
-        if not useful:
-            return None
-        error = max(look.error_seen_from(earlier) for earlier in useful)
+        error = max((look.error_seen_from(earlier) for earlier in self.useful_looks), default=inf)
+        self.useful_looks.append(look)
         if error > STOPPING * self.rtol * abs(look.sharpness):
             return None
         return self._limit(limit.w, float(limit.loss), pairs, error)

@@ -11,7 +11,7 @@ from thalweg.flow.follow import Limit, Pursuit
 from thalweg.flow.method import Progress, Request
 from thalweg.flow.segment import FlowState
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.flow.stabilized import COARSENING, FINE
+from thalweg.flow.stabilized import COARSENING, EXTRAPOLATION, FINE, INTEGRATION
 from thalweg.flow.twice import Scheme, solve
 from thalweg.problems import flatten
 
@@ -66,7 +66,7 @@ def truncated_sharpness(
 
     fine = FINE * rtol
     tolerances = [COARSENING * fine, fine, fine / 8, fine / 64]
-    scheme = Scheme("truncated", pursuit, tolerances, extrapolation=0.33, integration=0.33)
+    scheme = Scheme("truncated", pursuit, tolerances, EXTRAPOLATION, INTEGRATION)
     request = Request(rtol, max_gradient_evaluations, report)
     solution = solve(scheme, problem, vector, request)
     return replace(solution, w=problem.tree(solution.w))
