@@ -1,12 +1,13 @@
 """Gradient flow to its limit, with an error bar on the sharpness there.
 
-`method.py` says what a method is; `closed_form.py`, `stabilized.py` and `runge_kutta4.py` are the
-methods. The stabilised one is built from `rkc.py` (the diffrax solver), `segment.py` (a step of it,
-compiled), `follow.py` (the flow at one tolerance, to its end), `finish.py` (the limit of the
-linearised flow) and `twice.py` (two tolerances make an error bar).
+`method.py` says what a method is; `closed_form.py`, `exponential.py`, `stabilized.py` and
+`runge_kutta4.py` are the methods. The stabilised one is built from `rkc.py` (the diffrax solver),
+`segment.py` (a step of it, compiled), `follow.py` (the flow at one tolerance, to its end),
+`finish.py` (the limit of the linearised flow) and `twice.py` (two tolerances make an error bar).
 """
 
 from thalweg.flow.closed_form import ClosedForm
+from thalweg.flow.exponential import Exponential
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.method import Method, Progress, Request
 from thalweg.flow.rkc import RKC2
@@ -18,6 +19,7 @@ from thalweg.flow.truncated import truncated_sharpness
 __all__ = [
     "RKC2",
     "ClosedForm",
+    "Exponential",
     "FlowSolution",
     "Method",
     "Progress",

@@ -21,6 +21,7 @@ BOUND_WORK = 300.0  # work of steps after which the spectral bound is renewed
 STOPPING = 0.4  # of rtol: the error that stopping early may leave
 FIRST_LOOK_LOSS, FIRST_LOOK_WORK = 2e-3, 1800.0  # the loss, relative, or the work of the first look
 LOOK_SHARE = 0.2  # of the work of the steps so far: what one look ahead to the limit may cost
+OF_WHAT_IS_LEFT = 0.3  # of the way to the limit, the longest local error that a step may make
 FEWEST_ITERATIONS, MOST_ITERATIONS = 15, 5000  # of the linear solve of a look
 
 
@@ -170,9 +171,10 @@ class Pursuit:
         dtype = state.w.dtype
         # Where nothing curves upwards there is no stability limit: any positive bound will do.
         bound = BOUND_MARGIN * max(self.bound, float(jnp.finfo(dtype).tiny) ** 0.5)
-        step = float(state.step)
-        size = max(float(jnp.linalg.norm(state.w)), step * float(jnp.linalg.norm(state.velocity)))
-        atol = tolerance * size * max(step * bound, 10.0)
+        atol = tolerance * self.size(state) * max(float(state.step) * bound, 10.0)
+        if self.useful_looks:  # errors as long as what is left to go would keep it from settling
+            left = float(self.useful_looks[-1].limit.length)
+            atol = min(atol, max(OF_WHAT_IS_LEFT * left, tolerance * self.size(state)))
         segment = advance(
             self.problem,
             state,
@@ -184,11 +186,20 @@ class Pursuit:
         self.count_steps(work, segment.state.w, is_bound_stale=int(segment.rejected) > 0)
         return segment.state
 
+    def size(self, state: FlowState) -> float:
+        """Return the size of `w`, or of the next step where that is larger."""
+        step = float(state.step) * float(jnp.linalg.norm(state.velocity))
+        return max(float(jnp.linalg.norm(state.w)), step)
+
+    def count_work(self, work: float) -> None:
+        """Count the work of steps."""
+        self.work_of_steps += work
+        self.meter.spend(work)
+
     def count_steps(self, work: float, w: Array, is_bound_stale: bool) -> None:
         """Count the work of steps that ended at `w`, and renew the spectral bound when due."""
-        self.work_of_steps += work
         self.work_since_bound += work
-        self.meter.spend(work)
+        self.count_work(work)
         if self.work_since_bound > BOUND_WORK or is_bound_stale:
             self._renew_bound(w)
 

@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import PyTree
 
 from thalweg.flow.closed_form import ClosedForm
+from thalweg.flow.exponential import Exponential
 from thalweg.flow.method import Method, Progress, Request
 from thalweg.flow.solution import FlowSolution
 from thalweg.flow.stabilized import Stabilized
@@ -35,7 +36,8 @@ def gradient_flow_solution(
         Relative accuracy wanted of the sharpness at the limit.
     method
         A method object; left out, the best that applies: a closed form where the problem has one,
-        else integration.
+        else integration: by exponential steps where the residuals are few and the flow is stiff,
+        by a stabilised method otherwise. The solution names what was chosen.
     max_gradient_evaluations
         Budget, in units of one gradient.
     report
@@ -64,4 +66,6 @@ def gradient_flow_solution(
 
 
 def _best_method(problem: FlatProblem, w: Any) -> Method:
-    return ClosedForm() if ClosedForm.applies(problem, w) else Stabilized()
+    if ClosedForm.applies(problem, w):
+        return ClosedForm()
+    return Exponential() if Exponential.applies(problem, w) else Stabilized()

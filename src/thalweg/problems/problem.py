@@ -76,6 +76,20 @@ class Problem(eqx.Module):
         transpose = jax.linear_transpose(product, arrays)
         return r, product, lambda u: transpose(u)[0]
 
+    @property
+    def samples(self) -> int | None:
+        """The number of samples, where the residuals are known to be grouped by samples."""
+        return None
+
+    def jacobian_matrix(self, w: Params) -> Array:
+        """Return `J`, shape `(m, p)`, columns ordered as in a flat vector: for few residuals."""
+        r, _, transpose = self.jacobian(w)
+
+        def row(u: Array) -> Array:
+            return ravel_pytree(eqx.filter(transpose(u), eqx.is_inexact_array))[0]
+
+        return jax.vmap(row)(jnp.eye(r.size, dtype=r.dtype))
+
     def sample_kernel(self, w: Params) -> Array | None:
         """Return `C`, shape `(n, n)`, with `J Jᵀ ≈ C ⊗ I` over samples and outputs, if known.
 
@@ -136,6 +150,15 @@ class FlatProblem(Problem):
         """Return `r(w)` and the operators `J`, `Jᵀ` on vectors of shapes `(p,)` and `(m,)`."""
         r, product, transpose = self.problem.jacobian(self.tree(w))
         return r, lambda v: product(self.unravel(v)), lambda u: self.flat(transpose(u))
+
+    @property
+    def samples(self) -> int | None:
+        """The number of samples of the problem behind, if known."""
+        return self.problem.samples
+
+    def jacobian_matrix(self, w: Array) -> Array:
+        """Return `J`, shape `(m, p)`."""
+        return self.problem.jacobian_matrix(self.tree(w)).astype(w.dtype)
 
     def sample_kernel(self, w: Array) -> Array | None:
         """Return the kernel of the problem behind, shape `(n, n)`, or `None`."""

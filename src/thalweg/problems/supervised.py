@@ -87,6 +87,27 @@ class Supervised(Problem):
         scale = jnp.sqrt(jnp.asarray(self.y.shape[0], outputs.dtype))
         return ((outputs - _cast(self.y, outputs.dtype)) / scale).ravel()
 
+    @property
+    def samples(self) -> int | None:
+        """The number of samples of a least-squares loss."""
+        return self.y.shape[0] if self.is_least_squares else None
+
+    def jacobian_matrix(self, w: Params) -> Array:
+        """Return `J`, shape `(m, p)`: the model is called, and differentiated, sample by sample.
+
+        This is worth as many gradients as there are outputs, and right where samples do not
+        influence each other (unlike with batch normalisation).
+        """
+        arrays, rest = eqx.partition(w, eqx.is_inexact_array)
+        flat, unravel = ravel_pytree(arrays)
+
+        def outputs(flat: Array, x: Array) -> Array:
+            return self.predict(eqx.combine(unravel(flat), rest), x[None]).ravel()
+
+        rows = jax.vmap(jax.jacrev(outputs), (None, 0))(flat, _cast(self.x, _dtype(w)))
+        scale = jnp.sqrt(jnp.asarray(self.y.shape[0], rows.dtype))
+        return (rows / scale).reshape(-1, flat.size)
+
     def sample_kernel(self, w: Params) -> Array | None:
         """Return the tangent kernel averaged over outputs, `C_ij ≈ Σ_o J_io · J_jo / outputs`.
 

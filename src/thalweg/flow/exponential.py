@@ -1,0 +1,310 @@
+"""Few residuals: exponential Runge–Kutta steps, whose cost does not depend on the stiffness.
+
+Where the residuals are few, the stiff part of the flow can be known completely and solved exactly:
+a step is then limited by how fast that part changes, not by its largest eigenvalue.
+"""
+
+from dataclasses import dataclass
+from math import factorial, inf, isfinite
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from thalweg.flow.follow import Limit, Pursuit
+from thalweg.flow.method import Request
+from thalweg.flow.segment import FlowState
+from thalweg.flow.solution import FlowSolution, Status
+from thalweg.flow.twice import Scheme, solve
+from thalweg.problems import COST, FlatProblem
+
+FINE = 0.05  # local tolerance, in units of rtol
+COARSENING = REFINEMENT = 6.0
+REFINEMENTS = 6
+EXTRAPOLATION = INTEGRATION = 0.33  # of the difference: errors with a ratio near 4
+SETTLED = 1e-4  # of rtol: the relative distance left to go, at which the flow has settled
+FAR = 1e6  # in units of the time so far: how long the flow must stay where it has settled
+GROWTH, SHRINKAGE, SAFETY = 5.0, 0.2, 0.9
+TRIALS = 40  # of a step, each shorter than the one before
+STEPS = 300.0  # expected, for choosing a method
+AFFORDABLE = 60.0  # work of a linearization, beyond which this method is not considered
+RELATIVE_LOSS = 1e-2  # that the linear flow is to reach in the time that Stabilized is charged for
+
+
+class Vector(NamedTuple):
+    """A vector `outer + lift(inner)`; `inner_of_outer` is the projection of `outer`."""
+
+    outer: Array
+    inner_of_outer: Array
+    inner: Array
+
+
+class Linearization(eqx.Module):
+    """The flow `w' = -JᵀJ (w - w₀) + ...` around `w₀`, with `J Jᵀ = Q Λ Qᵀ` known.
+
+    Inner coordinates are those of the range of `Jᵀ`, `lift(a) = Jᵀ Q a`. `velocity` is in inner
+    coordinates, `rows` is `J`, `rotation` is `Q` and `rates` is the diagonal of `Λ`.
+    """
+
+    w: Array
+    velocity: Array
+    rows: Array
+    rotation: Array
+    rates: Array
+
+    def lift(self, inner: Array) -> Array:
+        """Return the parameters' direction with these coordinates, shape `(p,)`."""
+        return self.rows.T @ (self.rotation @ inner)
+
+    def vector(self, outer: Array, inner: Array) -> Vector:
+        """Return `outer + lift(inner)`."""
+        return Vector(outer, self.rotation.T @ (self.rows @ outer), inner)
+
+    def value(self, v: Vector) -> Array:
+        """Return the vector, shape `(p,)`."""
+        return v.outer + self.lift(v.inner)
+
+    def matrix(self, v: Vector) -> Array:
+        """Return `JᵀJ v` in inner coordinates."""
+        return v.inner_of_outer + self.rates * v.inner
+
+    def phi(self, weights: dict[int, float], h: Array, v: Vector) -> Vector:
+        """Return `h Σ_j weights[j] φ_j(-h A) v`."""
+        of = phi_functions(-h * self.rates, max(weights) + 1)
+        at_zero = sum(weight / factorial(j) for j, weight in weights.items())
+        inner = sum(weight * of[j] for j, weight in weights.items())
+        beyond = sum(weight * of[j + 1] for j, weight in weights.items())
+        return Vector(
+            h * at_zero * v.outer,
+            h * at_zero * v.inner_of_outer,
+            h * (inner * v.inner - h * beyond * v.inner_of_outer),
+        )
+
+    def free(self, h: Array) -> Vector:
+        """Return `h φ_1(-h A) w'`: where the linear flow takes `w₀` in time `h`."""
+        nothing = jnp.zeros_like(self.velocity)
+        inner = h * phi_functions(-h * self.rates, 1)[1] * self.velocity
+        return Vector(jnp.zeros_like(self.w), nothing, inner)
+
+
+def phi_functions(z: Array, last: int) -> list[Array]:
+    """Return `φ_0 = exp, φ_1, ..., φ_last` at `z`, where `φ_{j+1}(z) = (φ_j(z) - 1/j!) / z`.
+
+    Examples
+    --------
+    >>> [round(float(f), 4) for f in phi_functions(jnp.array(0.0), 3)]
+    [1.0, 1.0, 0.5, 0.1667]
+    """
+    is_small = jnp.abs(z) < 1
+    small, large = jnp.where(is_small, z, 0.0), jnp.where(is_small, 1.0, z)
+    of = [jnp.exp(z)]
+    by_recursion = jnp.exp(large)
+    for j in range(1, last + 1):
+        by_recursion = (by_recursion - 1 / factorial(j - 1)) / large
+        series = jnp.zeros_like(z)
+        for k in range(18, -1, -1):
+            series = series * small + 1 / factorial(j + k)
+        of.append(jnp.where(is_small, series, by_recursion))
+    return of
+
+
+def _add(*vectors: Vector) -> Vector:
+    return Vector(*(sum(parts) for parts in zip(*vectors, strict=True)))
+
+
+def work_of_linearization(problem: FlatProblem, w: Array) -> float:
+    """Return the work of `linearize` in units of one gradient, by counting operations.
+
+    A gradient of `n` samples takes about `6 n p` of them. With `m` residuals, `o` of each sample,
+    `J` costs `o` gradients (or `m` products, where samples are not known to be independent),
+    `J Jᵀ` takes `2 m² p` operations, its eigendecomposition `9 m³`.
+    """
+    m = _residual_count(problem, w)
+    outputs = m / (problem.samples or m)
+    rows = outputs if problem.samples else m * COST.jacobian_product
+    return COST.gradient + rows + outputs * (m / 3 + 1.5 * m**2 / w.size)
+
+
+def work_of_trial(problem: FlatProblem, w: Array) -> float:
+    """Return the work of `krogstad` in units of one gradient: three, and eight products by `J`."""
+    m = _residual_count(problem, w)
+    return 3 * COST.gradient + 8 * m / (3 * (problem.samples or m))
+
+
+def _residual_count(problem: FlatProblem, w: Array) -> int:
+    return eqx.filter_eval_shape(problem.residuals, w).size
+
+
+def linearize(problem: FlatProblem, w: Array) -> Linearization:
+    """Return the flow around `w`."""
+    rows = problem.jacobian_matrix(w)
+    rates, rotation = jnp.linalg.eigh(rows @ rows.T)
+    velocity = -(rotation.T @ problem.residuals(w))
+    return Linearization(w, velocity, rows, rotation, jnp.maximum(rates, 0.0))
+
+
+def krogstad(problem: FlatProblem, linear: Linearization, h: Array) -> tuple[Array, Array]:
+    """Take one step of Krogstad's fourth-order method; return its end and an error estimate.
+
+    The estimate is the norm of the difference to a second-order method that shares the stages.
+    Costs three gradients. Source: S. Krogstad, J. Comput. Phys. 203 (2005), there ETDRK4-B.
+    """
+    velocity = linear.lift(linear.velocity)
+
+    def remainder(u: Vector) -> Vector:
+        """Return what the linear flow leaves out of the velocity at `w + u`."""
+        there = -problem.gradient(linear.w + linear.value(u))
+        return linear.vector(there - velocity, linear.matrix(u))
+
+    half, full = linear.free(h / 2), linear.free(h)
+    second = remainder(half)
+    third = remainder(_add(half, linear.phi({2: 2.0}, h / 2, second)))
+    fourth = remainder(_add(full, linear.phi({2: 2.0}, h, third)))
+    correction = _add(
+        linear.phi({2: 2.0, 3: -4.0}, h, _add(second, third)),
+        linear.phi({2: -1.0, 3: 4.0}, h, fourth),
+    )
+    lower = linear.value(linear.phi({2: 1.0}, h, fourth))
+    displacement = linear.value(_add(full, correction))
+    error = jnp.linalg.norm(displacement - linear.value(full) - lower)
+    return linear.w + displacement, error
+
+
+class Step(NamedTuple):
+    """Where an exponential step ended, how many trials it took, and what is known there.
+
+    `bound` is the largest rate at the start of the step; `remaining` is how far the linear flow
+    would still have gone from there, in a time far longer than that already spent.
+    """
+
+    state: FlowState
+    trials: Array
+    bound: Array
+    remaining: Array
+
+
+@eqx.filter_jit
+def exponential_step(problem: FlatProblem, state: FlowState, atol: Array, t_end: Array) -> Step:
+    """Take one step from `state`, the longest of a shrinking sequence with a local error `≤ atol`.
+
+    Not beyond time `t_end`; the next step's length is proposed in the new state.
+    """
+    linear = linearize(problem, state.w)
+    bound = jnp.max(linear.rates)
+    far = FAR * (state.time + 1 / jnp.maximum(bound, jnp.finfo(bound.dtype).tiny ** 0.5))
+    remaining = jnp.linalg.norm(linear.lift(linear.free(far).inner))
+
+    def refused(trial: Any) -> Any:
+        _, _, error, _, trials = trial
+        return ~(error <= atol) & (trials < TRIALS)
+
+    def attempt(trial: Any) -> Any:
+        _, _, _, h, trials = trial
+        w, error = krogstad(problem, linear, h)
+        error = jnp.where(jnp.isfinite(error), error, jnp.inf)
+        factor = SAFETY * (atol / jnp.maximum(error, jnp.finfo(error.dtype).tiny)) ** (1 / 3)
+        return w, h, error, h * jnp.clip(factor, SHRINKAGE, GROWTH), trials + 1
+
+    first = jnp.minimum(state.step, t_end - state.time)
+    begin = (state.w, first, jnp.full_like(atol, jnp.inf), first, jnp.zeros((), int))
+    w, h, _, proposal, trials = lax.while_loop(refused, attempt, begin)
+    loss, gradient = problem.value_and_gradient(w)
+    end = FlowState(state.time + h, w, -gradient, loss, proposal)
+    return Step(end, trials, bound, remaining)
+
+
+class ExponentialPursuit(Pursuit):
+    """Follows a flow by exponential steps, until next to nothing is left to go."""
+
+    remaining = inf
+
+    def _renew_bound(self, w: Array) -> None:
+        self.bound = float(jnp.max(_linearize(self.problem, w).rates))
+        self.meter.spend(work_of_linearization(self.problem, w))
+
+    def _advance(self, state: FlowState, tolerance: float) -> FlowState:
+        dtype = state.w.dtype
+        atol = tolerance * float(jnp.linalg.norm(state.w))
+        step = exponential_step(
+            self.problem, state, jnp.asarray(atol, dtype), jnp.asarray(self.t_end, dtype)
+        )
+        self.bound, self.remaining = float(step.bound), float(step.remaining)
+        trials = float(step.trials) * work_of_trial(self.problem, state.w)
+        self.count_work(work_of_linearization(self.problem, state.w) + trials + COST.gradient)
+        return step.state
+
+    def _ended(self, state: FlowState) -> Limit | None:
+        if not (isfinite(float(state.loss)) and isfinite(self.bound)):
+            return self.unsettled(Status.NON_FINITE)
+        if self.remaining <= SETTLED * self.rtol * float(
+            jnp.linalg.norm(state.w)
+        ) or self._is_at_rest(state):
+            return self._limit(state.w, float(state.loss), self._sharpness_at(state.w), 0.0)
+        return self.unsettled(Status.NO_MINIMISER_FOUND) if self._runs_away(state) else None
+
+
+_linearize = eqx.filter_jit(linearize)
+
+
+@eqx.filter_jit
+def _mismatch(problem: FlatProblem, linear: Linearization) -> Array:
+    """Return how far `jacobian_matrix` is from `J`, relatively, in the direction of `w`."""
+    image = problem.jacobian(linear.w)[1](linear.w)
+    return jnp.linalg.norm(linear.rows @ linear.w - image) / jnp.linalg.norm(image)
+
+
+def _stiffness(linear: Linearization) -> float:
+    """Return `λ T`, with `T` the time of the linear flow to a small relative loss.
+
+    Infinite where rates vanish in which there are residuals: they do not fall by the linear flow.
+    """
+    rates, weights = np.asarray(linear.rates), np.asarray(linear.velocity) ** 2
+    if not (np.isfinite(rates).all() and np.isfinite(weights).all() and rates[-1] > 0):
+        return inf
+    for stiffness in np.geomspace(1.0, 1e14, 57):
+        left = weights @ np.exp(-2 * rates / rates[-1] * stiffness)
+        if left <= RELATIVE_LOSS * weights.sum():
+            return float(stiffness)
+    return inf
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """Krogstad's exponential Runge–Kutta steps, the linear part decomposed anew for each.
+
+    For least squares with few residuals, fewer than parameters, that can be made zero. The linear
+    part is the Gauss–Newton matrix `JᵀJ`, from the kernel `J Jᵀ`. The flow is followed to its very
+    end, at two tolerances a factor of six apart, and the sharpness is extrapolated from the two as
+    for `Stabilized`; the error bar has the same parts, but for the stopping error, which is
+    negligible here.
+    """
+
+    name: ClassVar[str] = "exponential"
+
+    @staticmethod
+    def applies(problem: FlatProblem, w: Array) -> bool:
+        """Return whether this method can be expected to need less work than `Stabilized`.
+
+        That needs about `√(λT)` gradients for each of two tolerances and, by experience, several
+        times more; here the work is a few hundred times that of one linearization.
+        """
+        if not problem.is_least_squares or _residual_count(problem, w) >= w.size:
+            return False
+        step = work_of_linearization(problem, w) + work_of_trial(problem, w)
+        if step > AFFORDABLE:
+            return False
+        linear = _linearize(problem, w)
+        precise = float(jnp.finfo(w.dtype).eps) ** 0.5
+        if problem.samples and not float(_mismatch(problem, linear)) <= precise:
+            return False
+        return STEPS * step < 8 * _stiffness(linear) ** 0.5 < inf
+
+    def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
+        """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
+        fine = FINE * request.rtol
+        tolerances = [COARSENING * fine, *(fine / REFINEMENT**k for k in range(REFINEMENTS + 1))]
+        scheme = Scheme(self.name, ExponentialPursuit, tolerances, EXTRAPOLATION, INTEGRATION)
+        return solve(scheme, problem, w, request)
