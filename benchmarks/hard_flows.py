@@ -25,7 +25,6 @@ class HardFlow:
 
     problem: tw.Problem
     w: Any
-    kinked: bool = False
 
 
 def gradient_descent(problem, w, step_size, steps):
@@ -42,11 +41,11 @@ def perceptron(activation):
     return lambda layers, x: mlp(layers, x, activation)
 
 
-def digits_network(activation, widths, samples, step_size, steps, kinked=False):
+def digits_network(activation, widths, samples, step_size, steps):
     """Return a fully connected network on the first images of the digits, after some GD."""
     problem = tw.Supervised(perceptron(activation), *digits(samples))
     w = mlp_init(jax.random.key(0), (64, *widths, 10), jnp.float64)
-    return HardFlow(problem, gradient_descent(problem, w, step_size, steps)[0], kinked)
+    return HardFlow(problem, gradient_descent(problem, w, step_size, steps)[0])
 
 
 def tanh_digits(steps):
@@ -173,7 +172,7 @@ FLOWS: dict[str, Callable[[], HardFlow]] = {
     "softplus digits, four layers": lambda: digits_network(
         jax.nn.softplus, (48, 48, 48), 200, 0.01, 1000
     ),
-    "ReLU digits": lambda: digits_network(jax.nn.relu, (64, 64), 200, 0.1, 1000, kinked=True),
+    "ReLU digits": lambda: digits_network(jax.nn.relu, (64, 64), 200, 0.1, 1000),
     "convolutional digits": convolutional_digits,
     "sine, 16 points": sine,
     "deep linear": deep_linear,

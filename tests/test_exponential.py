@@ -106,6 +106,7 @@ def test_targets_that_contradict_each_other_are_left_to_the_stabilised_method():
     x = jnp.repeat(X, 2, axis=0)
     y = jnp.sin(2 * x) + jnp.tile(jnp.array([[-1.0], [1.0]]), (8, 1))
     w = mlp_init(jax.random.key(1), (1, 12, 1), jnp.float64)
-    flat, vector = flatten(tw.Supervised(mlp, x, y), w)
-    assert not Exponential.applies(flat, vector)
-    assert Stabilized().name == "stabilized"
+    problem = tw.Supervised(mlp, x, y)
+    assert not Exponential.applies(*flatten(problem, w))
+    chosen = tw.gradient_flow_solution(problem, w, max_gradient_evaluations=100).method
+    assert chosen == Stabilized().name == "stabilized"

@@ -5,7 +5,8 @@ a step is then limited by how fast that part changes, not by its largest eigenva
 """
 
 from dataclasses import dataclass
-from math import factorial, inf, isfinite
+from functools import cached_property
+from math import factorial, inf
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -17,20 +18,19 @@ from jaxtyping import Array
 from thalweg.flow.follow import Limit, Pursuit
 from thalweg.flow.method import Request
 from thalweg.flow.segment import FlowState
-from thalweg.flow.solution import FlowSolution, Status
+from thalweg.flow.solution import FlowSolution
 from thalweg.flow.twice import Scheme, solve
 from thalweg.problems import COST, FlatProblem
 
 FINE = 0.05  # local tolerance, in units of rtol
 COARSENING = REFINEMENT = 6.0
 REFINEMENTS = 6
-EXTRAPOLATION = INTEGRATION = 0.33  # of the difference: errors with a ratio near 4
 SETTLED = 1e-4  # of rtol: the relative distance left to go, at which the flow has settled
 FAR = 1e6  # in units of the time so far: how long the flow must stay where it has settled
 GROWTH, SHRINKAGE, SAFETY = 5.0, 0.2, 0.9
 TRIALS = 40  # of a step, each shorter than the one before
 STEPS = 300.0  # expected, for choosing a method
-AFFORDABLE = 60.0  # work of a linearization, beyond which this method is not considered
+AFFORDABLE = 60.0  # work of a linearization and a trial, beyond which this method is not considered
 RELATIVE_LOSS = 1e-2  # that the linear flow is to reach in the time that Stabilized is charged for
 
 
@@ -115,23 +115,26 @@ def _add(*vectors: Vector) -> Vector:
     return Vector(*(sum(parts) for parts in zip(*vectors, strict=True)))
 
 
-def work_of_linearization(problem: FlatProblem, w: Array) -> float:
-    """Return the work of `linearize` in units of one gradient, by counting operations.
+class Work(NamedTuple):
+    """Work of a linearization and of a trial step, in units of one gradient."""
+
+    linearization: float
+    trial: float
+
+
+def work(problem: FlatProblem, w: Array) -> Work:
+    """Return the work of `linearize` and of `krogstad`, by counting operations.
 
     A gradient of `n` samples takes about `6 n p` of them. With `m` residuals, `o` of each sample,
     `J` costs `o` gradients (or `m` products, where samples are not known to be independent),
-    `J Jᵀ` takes `2 m² p` operations, its eigendecomposition `9 m³`.
+    `J Jᵀ` takes `2 m² p` operations, its eigendecomposition `9 m³`. A trial takes three gradients
+    and eight products by the matrix `J`.
     """
     m = _residual_count(problem, w)
     outputs = m / (problem.samples or m)
     rows = outputs if problem.samples else m * COST.jacobian_product
-    return COST.gradient + rows + outputs * (m / 3 + 1.5 * m**2 / w.size)
-
-
-def work_of_trial(problem: FlatProblem, w: Array) -> float:
-    """Return the work of `krogstad` in units of one gradient: three, and eight products by `J`."""
-    m = _residual_count(problem, w)
-    return 3 * COST.gradient + 8 * m / (3 * (problem.samples or m))
+    linearization = COST.gradient + rows + outputs * (m / 3 + 1.5 * m**2 / w.size)
+    return Work(linearization, 3 * COST.gradient + 8 * outputs / 3)
 
 
 def _residual_count(problem: FlatProblem, w: Array) -> int:
@@ -168,9 +171,8 @@ def krogstad(problem: FlatProblem, linear: Linearization, h: Array) -> tuple[Arr
         linear.phi({2: -1.0, 3: 4.0}, h, fourth),
     )
     lower = linear.value(linear.phi({2: 1.0}, h, fourth))
-    displacement = linear.value(_add(full, correction))
-    error = jnp.linalg.norm(displacement - linear.value(full) - lower)
-    return linear.w + displacement, error
+    error = jnp.linalg.norm(linear.value(correction) - lower)
+    return linear.w + linear.value(_add(full, correction)), error
 
 
 class Step(NamedTuple):
@@ -221,9 +223,14 @@ class ExponentialPursuit(Pursuit):
 
     remaining = inf
 
+    @cached_property
+    def work(self) -> Work:
+        """What a step costs: the same everywhere, but slow to find out."""
+        return work(self.problem, self.origin)
+
     def _renew_bound(self, w: Array) -> None:
         self.bound = float(jnp.max(_linearize(self.problem, w).rates))
-        self.meter.spend(work_of_linearization(self.problem, w))
+        self.meter.spend(self.work.linearization)
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
         dtype = state.w.dtype
@@ -232,18 +239,16 @@ class ExponentialPursuit(Pursuit):
             self.problem, state, jnp.asarray(atol, dtype), jnp.asarray(self.t_end, dtype)
         )
         self.bound, self.remaining = float(step.bound), float(step.remaining)
-        trials = float(step.trials) * work_of_trial(self.problem, state.w)
-        self.count_work(work_of_linearization(self.problem, state.w) + trials + COST.gradient)
+        trials = float(step.trials) * self.work.trial
+        self.count_work(self.work.linearization + trials + COST.gradient)
         return step.state
 
-    def _ended(self, state: FlowState) -> Limit | None:
-        if not (isfinite(float(state.loss)) and isfinite(self.bound)):
-            return self.unsettled(Status.NON_FINITE)
-        if self.remaining <= SETTLED * self.rtol * float(
-            jnp.linalg.norm(state.w)
-        ) or self._is_at_rest(state):
-            return self._limit(state.w, float(state.loss), self._sharpness_at(state.w), 0.0)
-        return self.unsettled(Status.NO_MINIMISER_FOUND) if self._runs_away(state) else None
+    def _is_at_rest(self, state: FlowState) -> bool:
+        near = SETTLED * self.rtol * float(jnp.linalg.norm(state.w))
+        return self.remaining <= near or super()._is_at_rest(state)
+
+    def _look_ahead(self, state: FlowState) -> Limit | None:
+        return None  # the steps themselves reach the limit
 
 
 _linearize = eqx.filter_jit(linearize)
@@ -293,18 +298,17 @@ class Exponential:
         """
         if not problem.is_least_squares or _residual_count(problem, w) >= w.size:
             return False
-        step = work_of_linearization(problem, w) + work_of_trial(problem, w)
+        step = sum(work(problem, w))
         if step > AFFORDABLE:
             return False
         linear = _linearize(problem, w)
-        precise = float(jnp.finfo(w.dtype).eps) ** 0.5
-        if problem.samples and not float(_mismatch(problem, linear)) <= precise:
+        if not STEPS * step < 8 * _stiffness(linear) ** 0.5 < inf:
             return False
-        return STEPS * step < 8 * _stiffness(linear) ** 0.5 < inf
+        precise = float(jnp.finfo(w.dtype).eps) ** 0.5
+        return not problem.samples or float(_mismatch(problem, linear)) <= precise
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
         fine = FINE * request.rtol
         tolerances = [COARSENING * fine, *(fine / REFINEMENT**k for k in range(REFINEMENTS + 1))]
-        scheme = Scheme(self.name, ExponentialPursuit, tolerances, EXTRAPOLATION, INTEGRATION)
-        return solve(scheme, problem, w, request)
+        return solve(Scheme(self.name, ExponentialPursuit, tolerances), problem, w, request)

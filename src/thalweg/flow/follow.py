@@ -171,10 +171,12 @@ class Pursuit:
         dtype = state.w.dtype
         # Where nothing curves upwards there is no stability limit: any positive bound will do.
         bound = BOUND_MARGIN * max(self.bound, float(jnp.finfo(dtype).tiny) ** 0.5)
-        atol = tolerance * self.size(state) * max(float(state.step) * bound, 10.0)
+        step = float(state.step)
+        size = max(float(jnp.linalg.norm(state.w)), step * float(jnp.linalg.norm(state.velocity)))
+        atol = tolerance * size * max(step * bound, 10.0)
         if self.useful_looks:  # errors as long as what is left to go would keep it from settling
             left = float(self.useful_looks[-1].limit.length)
-            atol = min(atol, max(OF_WHAT_IS_LEFT * left, tolerance * self.size(state)))
+            atol = min(atol, max(OF_WHAT_IS_LEFT * left, tolerance * size))
         segment = advance(
             self.problem,
             state,
@@ -185,11 +187,6 @@ class Pursuit:
         work = float(segment.gradients) + COST.loss
         self.count_steps(work, segment.state.w, is_bound_stale=int(segment.rejected) > 0)
         return segment.state
-
-    def size(self, state: FlowState) -> float:
-        """Return the size of `w`, or of the next step where that is larger."""
-        step = float(state.step) * float(jnp.linalg.norm(state.velocity))
-        return max(float(jnp.linalg.norm(state.w)), step)
 
     def count_work(self, work: float) -> None:
         """Count the work of steps."""

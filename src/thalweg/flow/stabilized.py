@@ -14,7 +14,6 @@ from thalweg.problems import FlatProblem
 
 FINE = 1.15e-3  # local tolerance, in units of rtol
 COARSENING = 6.0  # the coarser one's, in units of the finer one's
-EXTRAPOLATION = INTEGRATION = 0.33  # of the difference: errors with a ratio near 4
 REFINEMENT = 4.0  # of the tolerance, where the error bar is still too wide
 REFINEMENTS = 5
 FINEST = 0.1  # in units of the rounding unit: below it nothing is gained
@@ -42,5 +41,4 @@ class Stabilized:
         ladder = [COARSENING * fine, *(fine / REFINEMENT**k for k in range(REFINEMENTS + 1))]
         floored = [tolerance for tolerance in ladder if tolerance > finest]
         tolerances = floored if len(floored) >= 2 else [COARSENING * finest, finest]
-        scheme = Scheme(self.name, Pursuit, tolerances, EXTRAPOLATION, INTEGRATION)
-        return solve(scheme, problem, w, request)
+        return solve(Scheme(self.name, Pursuit, tolerances), problem, w, request)

@@ -11,7 +11,7 @@ from thalweg.flow.follow import Limit, Pursuit
 from thalweg.flow.method import Progress, Request
 from thalweg.flow.segment import FlowState
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.flow.stabilized import COARSENING, EXTRAPOLATION, FINE, INTEGRATION
+from thalweg.flow.stabilized import COARSENING, FINE
 from thalweg.flow.twice import Scheme, solve
 from thalweg.problems import flatten
 
@@ -66,7 +66,7 @@ def truncated_sharpness(
 
     fine = FINE * rtol
     tolerances = [COARSENING * fine, fine, fine / 8, fine / 64]
-    scheme = Scheme("truncated", pursuit, tolerances, EXTRAPOLATION, INTEGRATION)
+    scheme = Scheme("truncated", pursuit, tolerances)
     request = Request(rtol, max_gradient_evaluations, report)
     solution = solve(scheme, problem, vector, request)
     return replace(solution, w=problem.tree(solution.w))
@@ -105,9 +105,9 @@ class _ToLevel(Pursuit):
         """
         low, high = float(above.time), float(below.time)
         f_low, f_high = float(above.loss) - self.level, float(below.loss) - self.level
-        state = below
+        state, f = below, f_high
         for trial in range(CROSSING_STEPS):
-            if abs(f_high) <= LANDING * self.rtol * abs(self.level):
+            if abs(f) <= LANDING * self.rtol * abs(self.level):
                 break
             weight = f_low / (f_low - f_high) if trial % 3 < 2 else 0.5
             middle = low + min(max(weight, 0.05), 0.95) * (high - low)
@@ -117,8 +117,6 @@ class _ToLevel(Pursuit):
                 high, f_high = float(state.time), f
             else:
                 above, low, f_low = state, float(state.time), f
-            if abs(f) <= LANDING * self.rtol * abs(self.level):
-                break
         return state
 
     def _step_to(self, state: FlowState, time: float) -> FlowState:
