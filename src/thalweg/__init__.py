@@ -1,8 +1,9 @@
 """thalweg: the sharpness of gradient flow solutions, with an error bar on every number.
 
 Problems: `ScalarNetwork`, `SquaredRegression`, `Supervised`, or any callable from parameters to a
-scalar. Questions: `gradient_flow_solution`, `truncated_sharpness`, `sharpness`, `top_eigenpairs`,
-`descend`, `monotonicity`. Importing the package changes no setting of JAX.
+scalar. Questions: `gradient_flow_solution`, `gfs_sharpness_fall`, `truncated_sharpness`,
+`sharpness`, `top_eigenpairs`, `descend`, `monotonicity`. Importing the package changes no setting
+of JAX.
 """
 
 import importlib
@@ -12,14 +13,28 @@ if TYPE_CHECKING:
     from thalweg import descent, figures, flow, problems, results
     from thalweg.curvature import Eigenpairs, sharpness, top_eigenpairs
     from thalweg.descent import GFSSharpness, Quantity, Run, Sharpness, descend
-    from thalweg.flow import FlowSolution, Status, gradient_flow_solution, truncated_sharpness
+    from thalweg.flow import (
+        Fall,
+        FlowSolution,
+        Status,
+        gfs_sharpness_fall,
+        gradient_flow_solution,
+        truncated_sharpness,
+    )
     from thalweg.problems import Problem, ScalarNetwork, SquaredRegression, Supervised
     from thalweg.theory import Monotonicity, monotonicity
 
 _HOME = {
     "curvature": ("Eigenpairs", "sharpness", "top_eigenpairs"),
     "descent": ("GFSSharpness", "Quantity", "Run", "Sharpness", "descend"),
-    "flow": ("FlowSolution", "Status", "gradient_flow_solution", "truncated_sharpness"),
+    "flow": (
+        "Fall",
+        "FlowSolution",
+        "Status",
+        "gfs_sharpness_fall",
+        "gradient_flow_solution",
+        "truncated_sharpness",
+    ),
     "problems": ("Problem", "ScalarNetwork", "SquaredRegression", "Supervised"),
     "theory": ("Monotonicity", "monotonicity"),
 }
@@ -27,6 +42,7 @@ _MODULES = ("descent", "figures", "flow", "problems", "results")
 
 __all__ = [
     "Eigenpairs",
+    "Fall",
     "FlowSolution",
     "GFSSharpness",
     "Monotonicity",
@@ -42,6 +58,7 @@ __all__ = [
     "descent",
     "figures",
     "flow",
+    "gfs_sharpness_fall",
     "gradient_flow_solution",
     "monotonicity",
     "problems",

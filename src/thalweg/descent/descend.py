@@ -214,7 +214,7 @@ class _Descent:
             reading = measurement.measure(self.problem, w, self.memory.get(number), relay)
             self.memory[number] = reading.memory
             self.work += reading.gradient_evaluations
-            self.record.keep_reading(self.progress.run, number, self.progress.step, reading.values)
+            self.record.keep_reading(self.progress.run, number, self.progress.step, reading)
             if asked_to_stop:
                 return True
         return False

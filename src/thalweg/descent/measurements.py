@@ -7,6 +7,7 @@ function. Its values become variables of the dataset on the dimensions `(run, <n
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -30,11 +31,15 @@ class Reading(NamedTuple):
         Whatever the next measurement of the same run should be given: warm starts.
     gradient_evaluations
         The work done, in units of one gradient (`thalweg.problems.COST`).
+    of_previous
+        Numbers of the previous reading of the same run that are known only now; they replace
+        those that it gave.
     """
 
     values: Mapping[str, float]
     memory: Any = None
     gradient_evaluations: float = 0.0
+    of_previous: Mapping[str, float] = MappingProxyType({})
 
 
 class Measurement(Protocol):

@@ -1,13 +1,13 @@
 """What a run has recorded so far, and the dataset made of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from thalweg.descent.measurements import Measurement, scheduled_steps
+from thalweg.descent.measurements import Measurement, Reading, scheduled_steps
 
 
 class Record:
@@ -43,17 +43,20 @@ class Record:
         begin, end = np.searchsorted(self.loss_steps, [first, first + losses.size])
         self.losses[run, begin:end] = losses[self.loss_steps[begin:end] - first]
 
-    def keep_reading(self, run: int, number: int, step: int, values: Mapping[str, float]) -> None:
-        """Store the values of one measurement."""
-        measurement = self.measurements[number]
+    def keep_reading(self, run: int, number: int, step: int, reading: Reading) -> None:
+        """Store the values of one measurement, and what it tells about the one before."""
+        measurement, values = self.measurements[number], reading.values
         if set(values) != set(measurement.variables):
             raise ValueError(
                 f"the measurement {measurement.name!r} declares the variables "
                 f"{sorted(measurement.variables)} but returned {sorted(values)}: make them equal"
             )
-        column = np.searchsorted(self.schedules[number], step)
+        column = int(np.searchsorted(self.schedules[number], step))
         for name, value in values.items():
             self.readings[name][run, column] = value
+        if column > 0:
+            for name, value in reading.of_previous.items():
+                self.readings[name][run, column - 1] = value
 
     def dataset(self, step_sizes: Sequence[float], thresholds: Sequence[float]) -> xr.Dataset:
         """Return everything on its axes: dimension `run` first, steps as coordinates."""

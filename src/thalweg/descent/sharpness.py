@@ -2,16 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import PyTree
 
 from thalweg.curvature import top_eigenpairs
 from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule
+from thalweg.flow.fall import Fall, gfs_sharpness_fall
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.method import Method
-from thalweg.flow.solution import Status
+from thalweg.flow.solution import FlowSolution, Status
 from thalweg.problems import COST, Problem
 
 
@@ -66,7 +67,9 @@ class GFSSharpness:
     """The sharpness of the gradient flow solution, with its error bar, status and cost.
 
     Variables: `gfs_sharpness`, `gfs_sharpness_error` (absolute), `gfs_status` (the number of a
-    `thalweg.flow.Status`) and `gfs_gradient_evaluations`.
+    `thalweg.flow.Status`) and `gfs_gradient_evaluations`; `gfs_fall` and `gfs_fall_error`, the fall
+    to the next measured value. The fall is measured by itself (`thalweg.flow.gfs_sharpness_fall`)
+    only where the error bars of the two values leave open whether it is one; else it is NaN.
 
     Parameters
     ----------
@@ -119,10 +122,19 @@ class GFSSharpness:
                 "long_name": "work of one gradient flow solution",
                 "units": "gradients",
             },
+            "gfs_fall": {
+                "long_name": "fall to the next GFS sharpness, where measured by itself",
+                "units": "1",
+            },
+            "gfs_fall_error": {
+                "long_name": "error bar of that fall (absolute)",
+                "units": "1",
+            },
         }
 
     def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
-        """Solve the flow from `w`; `memory` is the solution of the last measured iterate."""
+        """Solve the flow from `w`; `memory` is the last good `(w, solution)`."""
+        last: _Solved | None = memory
         solution = gradient_flow_solution(
             problem,
             w,
@@ -130,17 +142,54 @@ class GFSSharpness:
             method=self.method,
             max_gradient_evaluations=self.max_gradient_evaluations,
             report=report,
-            previous=memory,
+            previous=last.solution if last else None,
         )
         values = {
             "gfs_sharpness": float(solution.sharpness),
             "gfs_sharpness_error": float(solution.sharpness_error),
             "gfs_status": float(solution.status),
             "gfs_gradient_evaluations": float(solution.gradient_evaluations),
+            "gfs_fall": math.nan,
+            "gfs_fall_error": math.nan,
         }
+        work, of_previous = float(solution.gradient_evaluations), {}
+        if last is not None and last.is_neighbour and _is_open(last.solution, solution):
+            fall = self._fall(problem, last, w, report)
+            work += fall.gradient_evaluations
+            if fall.status is Status.CONVERGED:
+                of_previous = {"gfs_fall": fall.fall, "gfs_fall_error": fall.error}
         # A failed flow is a poor neighbour to start from: keep the last good one.
-        memory = solution if math.isfinite(solution.sharpness) else memory
-        return Reading(values, memory, float(solution.gradient_evaluations))
+        if math.isfinite(solution.sharpness):
+            last = _Solved(w, solution, is_neighbour=True)
+        elif last is not None:
+            last = last._replace(is_neighbour=False)
+        return Reading(values, last, work, of_previous)
+
+    def _fall(self, problem: Problem, last: "_Solved", w: PyTree, report: Report | None) -> Fall:
+        return gfs_sharpness_fall(
+            problem,
+            last.w,
+            w,
+            rtol=self.rtol,
+            max_gradient_evaluations=self.max_gradient_evaluations,
+            report=report,
+            solution=last.solution,
+        )
+
+
+class _Solved(NamedTuple):
+    """A measured iterate and its solution; whether no other was measured after it."""
+
+    w: PyTree
+    solution: FlowSolution
+    is_neighbour: bool
+
+
+def _is_open(one: FlowSolution, other: FlowSolution) -> bool:
+    """Return whether two integrated values leave open which of them is higher."""
+    if not (one.converged and other.converged) or one.courses is None:
+        return False
+    return abs(one.sharpness - other.sharpness) <= one.sharpness_error + other.sharpness_error
 
 
 def _check_positive(name: str, value: float) -> None:

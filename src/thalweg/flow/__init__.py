@@ -3,11 +3,13 @@
 `method.py` says what a method is; `closed_form.py`, `exponential.py`, `stabilized.py` and
 `runge_kutta4.py` are the methods. The stabilised one is built from `rkc.py` (the diffrax solver),
 `segment.py` (a step of it, compiled), `follow.py` (the flow at one tolerance, to its end),
-`finish.py` (the limit of the linearised flow) and `twice.py` (two tolerances make an error bar).
+`finish.py` (the limit of the linearised flow) `twice.py` (two tolerances make an error bar) and
+`course.py` (the steps taken), by which `fall.py` compares neighbours.
 """
 
 from thalweg.flow.closed_form import ClosedForm
 from thalweg.flow.exponential import Exponential
+from thalweg.flow.fall import Fall, gfs_sharpness_fall
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.method import Method, Progress, Request
 from thalweg.flow.rkc import RKC2
@@ -20,6 +22,7 @@ __all__ = [
     "RKC2",
     "ClosedForm",
     "Exponential",
+    "Fall",
     "FlowSolution",
     "Method",
     "Progress",
@@ -27,6 +30,7 @@ __all__ = [
     "RungeKutta4",
     "Stabilized",
     "Status",
+    "gfs_sharpness_fall",
     "gradient_flow_solution",
     "truncated_sharpness",
 ]

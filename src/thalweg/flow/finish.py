@@ -98,7 +98,7 @@ def kernel_cost(inverse: Array | None) -> float:
 
 @eqx.filter_jit
 def gauss_newton_limit(
-    problem: FlatProblem, w: Array, inverse: Array | None, tolerance: Array, max_iterations: Array
+    inverse: Array | None, problem: FlatProblem, w: Array, tolerance: Array, max_iterations: Array
 ) -> LinearLimit:
     """Return `w - Jᵀ (J Jᵀ)⁻¹ r`, with `inverse ⊗ I` as preconditioner where there is one."""
     r, jacobian, transpose = problem.jacobian(w)
@@ -114,9 +114,10 @@ def gauss_newton_limit(
 
 @eqx.filter_jit
 def newton_limit(
-    problem: FlatProblem, w: Array, gradient: Array, tolerance: Array, max_iterations: Array
+    problem: FlatProblem, w: Array, tolerance: Array, max_iterations: Array
 ) -> LinearLimit:
     """Return `w - H⁺ ∇L`, the point of `w + range(H)` where the linearised gradient vanishes."""
+    gradient = problem.gradient(w)
     delta, iterations, solved = conjugate_gradients(
         problem.hessian(w), -gradient, lambda u: u, tolerance, max_iterations
     )

@@ -1,17 +1,21 @@
 """Follow the flow at one tolerance until the sharpness at its limit has settled."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import inf, isfinite, nan
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from thalweg.curvature import Eigenpairs, top_eigenpairs
+from thalweg.flow.course import Course, Finish, Landing, Step
 from thalweg.flow.finish import LinearLimit, gauss_newton_limit, newton_limit
 from thalweg.flow.meter import Meter
 from thalweg.flow.saddle import curves_downwards
-from thalweg.flow.segment import FlowState, advance, start
+from thalweg.flow.segment import FlowState, advance, one_step, start
 from thalweg.flow.solution import Status
 from thalweg.problems import COST, FlatProblem
 
@@ -30,7 +34,7 @@ class Limit:
     """The end of a flow as followed at one tolerance.
 
     `error` bounds what is missing from stopping early and from the eigensolver, not the error of
-    the integration. `status` is `None` where the flow settled.
+    the integration. `status` is `None` where the flow settled; then `course` says how.
     """
 
     w: Array
@@ -39,12 +43,19 @@ class Limit:
     loss: float
     eigenvector: Array | None
     status: Status | None = None
+    course: Course | None = None
 
 
 @dataclass(frozen=True)
 class _Look:
-    """A look ahead to the limit of the linearised flow, from a point of the flow."""
+    """A look ahead to the limit of the linearised flow, after so many steps of the flow.
 
+    `finish` repeats it from another point, with as many iterations.
+    """
+
+    after: int
+    finish: Finish
+    work: float
     limit: LinearLimit
     loss: float
     pairs: Eigenpairs | None
@@ -56,15 +67,24 @@ class _Look:
     def error_seen_from(self, earlier: "_Look") -> float:
         """Return an estimate of the error of this look's sharpness, from an earlier look.
 
-        The error of a linear limit is about quadratic in its length. A change that is small by
-        accident is why all earlier looks are asked. Two looks from nearly the same point do not
-        tell that either is right (infinity).
+        A change that is small by accident is why all earlier looks are asked. Two looks from
+        nearly the same point do not tell that either is right (infinity).
+        """
+        part = self.part_of_change_since(earlier)
+        return part * abs(self.sharpness - earlier.sharpness) if part < inf else inf
+
+    def part_of_change_since(self, earlier: "_Look") -> float:
+        """Return the error in units of the change since an earlier look.
+
+        The error of a linear limit is about quadratic in its length.
         """
         length = float(self.limit.length)
         ratio = (float(earlier.limit.length) / length) ** 2 if length > 0 else inf
-        if ratio < 2:
-            return inf
-        return abs(self.sharpness - earlier.sharpness) * min(1.0, 2.0 / (ratio - 1))
+        return min(1.0, 2.0 / (ratio - 1)) if ratio >= 2 else inf
+
+    def landing(self) -> Landing:
+        """Return where this look landed."""
+        return Landing(self.after, self.finish, self.work, self.limit.w)
 
     @property
     def next_loss(self) -> float:
@@ -88,6 +108,8 @@ class Pursuit:
     tanh units this halved the error at equal work, against equal errors in all steps.
     """
 
+    step: Step = staticmethod(one_step)
+
     def __init__(
         self,
         problem: FlatProblem,
@@ -98,6 +120,7 @@ class Pursuit:
         eigenvector: Array | None,
     ):
         self.problem, self.rtol, self.meter = problem, rtol, meter
+        self.steps: list[tuple[float, float]] = []  # taken: their lengths, and bounds relied on
         self.kernel_inverse = kernel_inverse
         self.origin, self.eigenvector = w, eigenvector
         self.bound = self.work_since_bound = 0.0
@@ -125,7 +148,10 @@ class Pursuit:
             ended = self._ended(state)
             if ended is not None:
                 return ended
+            bound = BOUND_MARGIN * max(self.bound, 0.0)
             state = self._advance(state, tolerance)
+            if (length := float(state.time - self.state.time)) > 0:
+                self.steps.append((length, bound))
             self.meter.note(float(state.time), float(state.loss))
 
     def unsettled(self, status: Status) -> Limit:
@@ -150,7 +176,8 @@ class Pursuit:
         if not (isfinite(float(state.loss)) and isfinite(self.bound)):
             return self.unsettled(Status.NON_FINITE)
         if self._is_at_rest(state):
-            return self._limit(state.w, float(state.loss), self._sharpness_at(state.w), 0.0)
+            course = self._course((Landing(len(self.steps), None, 0.0, state.w),), 0.0)
+            return self._limit(state.w, float(state.loss), self._sharpness_at(state.w), 0.0, course)
         if float(state.loss) <= self.next_look_loss or self.work_of_steps >= self.next_look_work:
             settled = self._look_ahead(state)
             if settled is not None:
@@ -214,15 +241,22 @@ class Pursuit:
         self.meter.spend(COST.hessian_product * pairs.matvecs)
         return pairs
 
-    def _limit(self, w: Array, loss: float, pairs: Eigenpairs, error: float) -> Limit:
+    def _limit(
+        self, w: Array, loss: float, pairs: Eigenpairs, error: float, course: Course | None = None
+    ) -> Limit:
         error += float(pairs.residuals[0]) if pairs.converged else inf
         value = float(pairs.values[0])
-        return Limit(w, value, error, loss, pairs.vectors[:, 0])
+        return Limit(w, value, error, loss, pairs.vectors[:, 0], course=course)
+
+    def _course(self, landings: tuple[Landing, ...], stopping: float) -> Course:
+        lengths, bounds = np.asarray(self.steps).reshape(-1, 2).T
+        work = self.work_of_steps / max(lengths.size, 1)
+        return Course(self.step, lengths, bounds, landings, stopping, work)
 
     def _look_ahead(self, state: FlowState) -> Limit | None:
-        limit = self._linear_limit(state)
+        limit, finish, work = self._linear_limit(state)
         pairs = self._sharpness_at(limit.w) if limit.is_useful else None
-        look = _Look(limit, float(state.loss), pairs)
+        look = _Look(len(self.steps), finish, work, limit, float(state.loss), pairs)
         self.next_look_loss = look.next_loss
         self.next_look_work = 2 * self.work_of_steps + FIRST_LOOK_WORK
         if pairs is None:
@@ -231,36 +265,29 @@ class Pursuit:
         self.useful_looks.append(look)
         if error > STOPPING * self.rtol * abs(look.sharpness):
             return None
-        return self._limit(limit.w, float(limit.loss), pairs, error)
+        earlier = self.useful_looks[-2]
+        landings = (look.landing(), earlier.landing())
+        course = self._course(landings, look.part_of_change_since(earlier))
+        return self._limit(limit.w, float(limit.loss), pairs, error, course)
 
-    def _linear_limit(self, state: FlowState) -> LinearLimit:
+    def _linear_limit(self, state: FlowState) -> tuple[LinearLimit, Finish, float]:
         dtype = state.w.dtype
         tolerance = min(0.1, 800 * self.rtol)
         affordable = FEWEST_ITERATIONS + 0.5 * LOOK_SHARE * self.work_of_steps
-        iterations = int(min(affordable, MOST_ITERATIONS))
         # Where zero loss lies ahead, the loss falls at least like a power of time.
         speed = float(jnp.linalg.norm(state.velocity))
         falls = float(state.time) * speed**2 > 0.1 * float(state.loss) or float(state.time) == 0
         if self.problem.is_least_squares and falls:
-            limit = gauss_newton_limit(
-                self.problem,
-                state.w,
-                self.kernel_inverse,
-                jnp.asarray(tolerance, dtype),
-                jnp.asarray(iterations),
-            )
+            finish: Callable[..., LinearLimit] = partial(gauss_newton_limit, self.kernel_inverse)
             per_iteration = 2 * COST.jacobian_product
         else:
-            limit = newton_limit(
-                self.problem,
-                state.w,
-                -state.velocity,
-                jnp.asarray(tolerance / 10, dtype),
-                jnp.asarray(iterations),
-            )
+            finish, tolerance = newton_limit, tolerance / 10
             per_iteration = COST.hessian_product
-        self.meter.spend(per_iteration * (float(limit.iterations) + 1) + 2 * COST.loss)
-        return limit
+        most = jnp.asarray(int(min(affordable, MOST_ITERATIONS)))
+        limit = finish(self.problem, state.w, jnp.asarray(tolerance, dtype), most)
+        work = per_iteration * (float(limit.iterations) + 1) + 2 * COST.loss
+        self.meter.spend(work)
+        return limit, _repeated(finish, limit), work
 
     def _runs_away(self, state: FlowState) -> bool:
         """Whether the flow still moves as far per decade of time, while loss and curvature vanish.
@@ -278,3 +305,9 @@ class Pursuit:
         moves = [float(jnp.linalg.norm(y[3] - x[3])) for x, y in pairwise(marks)]
         vanishing = all(marks[-1][i] < 0.05 * marks[0][i] for i in (1, 2))
         return vanishing and moves[2] > 0.7 * moves[1] > 0.49 * moves[0]
+
+
+def _repeated(finish: Callable[..., LinearLimit], limit: LinearLimit) -> Finish:
+    """Return the same finish with exactly as many iterations, whatever its residual."""
+    never = jnp.zeros_like(limit.length)
+    return lambda problem, w: finish(problem, w, never, limit.iterations)

@@ -39,15 +39,25 @@ class RungeKutta4:
 class _FixedSteps(Pursuit):
     """Follows the flow with steps of `tolerance / λ`."""
 
+    step = staticmethod(lambda problem, w, length, bound: _many(problem, w, length / STEPS))
+
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
         step = tolerance / self.bound if self.bound > 0 else float(state.step)
-        state = _runge_kutta4(self.problem, state, jnp.asarray(step, state.w.dtype), STEPS)
+        state = _runge_kutta4(self.problem, state, jnp.asarray(step, state.w.dtype))
         self.count_steps(4 * STEPS + 1, state.w, is_bound_stale=False)
         return state
 
 
 @eqx.filter_jit
-def _runge_kutta4(problem: FlatProblem, state: FlowState, step: Array, steps: int) -> FlowState:
+def _runge_kutta4(problem: FlatProblem, state: FlowState, step: Array) -> FlowState:
+    w = _many(problem, state.w, step)
+    loss, gradient = problem.value_and_gradient(w)
+    return FlowState(state.time + STEPS * step, w, -gradient, loss, step)
+
+
+def _many(problem: FlatProblem, w: Array, step: Array) -> Array:
+    """Return where `STEPS` steps lead."""
+
     def velocity(w: Array) -> Array:
         return -problem.gradient(w)
 
@@ -58,6 +68,4 @@ def _runge_kutta4(problem: FlatProblem, state: FlowState, step: Array, steps: in
         k4 = velocity(w + step * k3)
         return w + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
 
-    w = lax.fori_loop(0, steps, one, state.w)
-    loss, gradient = problem.value_and_gradient(w)
-    return FlowState(state.time + steps * step, w, -gradient, loss, step)
+    return lax.fori_loop(0, STEPS, one, w)

@@ -123,6 +123,14 @@ def advance(
     return Segment(end, ledger.gradients, ledger.rejected)
 
 
+def one_step(problem: FlatProblem, w: Array, length: Array, spectral_radius: Array) -> Array:
+    """Return where one step of RKC2 of the given length leads. Costs one gradient per stage."""
+    zero = jnp.zeros_like(length)
+    velocity = _velocity(zero, w, problem)
+    solver = RKC2(spectral_radius)
+    return solver.step(_TERM, zero, length, w, problem, velocity, False)[0]
+
+
 def _rms(y: Array) -> Array:
     """Return the root mean square of `y`."""
     return jnp.sqrt(jnp.mean(y**2))

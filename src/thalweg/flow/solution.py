@@ -1,10 +1,12 @@
 """What `gradient_flow_solution` returns, and how a flow can end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
 from jaxtyping import Array, PyTree
+
+from thalweg.flow.course import Courses
 
 
 class Status(IntEnum):
@@ -81,6 +83,9 @@ class FlowSolution:
         The method that was used.
     eigenvector
         A top eigenvector at `w`, as a flat vector; `None` where it was not computed.
+    courses
+        The steps that were taken, for `gfs_sharpness_fall`; `None` where the flow was not
+        integrated to its end.
     """
 
     w: PyTree
@@ -91,6 +96,7 @@ class FlowSolution:
     gradient_evaluations: float
     method: str
     eigenvector: Array | np.ndarray | None = None
+    courses: Courses | None = field(default=None, repr=False, compare=False)
 
     @property
     def converged(self) -> bool:

@@ -8,6 +8,7 @@ from math import inf, nan
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from thalweg.flow.course import Courses
 from thalweg.flow.finish import factor_kernel, kernel_cost
 from thalweg.flow.follow import Limit, Pursuit
 from thalweg.flow.meter import Meter, OutOfBudget, Stop
@@ -67,6 +68,7 @@ def solve(scheme: Scheme, problem: FlatProblem, w: Array, request: Request) -> F
         gradient_evaluations=meter.spent,
         method=scheme.name,
         eigenvector=best.eigenvector,
+        courses=attempt.courses,
     )
 
 
@@ -76,6 +78,7 @@ class _Attempt:
     def __init__(self, scheme: Scheme, problem: FlatProblem, w: Array, meter: Meter):
         self.scheme, self.problem, self.w, self.meter = scheme, problem, w, meter
         self.best: Limit | None = None
+        self.courses: Courses | None = None
         self.pursuits: list[Pursuit] = []
 
     def refine(self, inverse: Array | None, vector: Array | None) -> tuple[Limit, Status]:
@@ -87,12 +90,19 @@ class _Attempt:
             if last.status is not None:
                 return last, last.status
             self.best = best = self._extrapolated(limit, last)
+            self.courses = self._courses(last, limit)
             if self._is_accurate(best) or tolerance is None:
                 break
             last, (limit,) = limit, self._settle((tolerance,), inverse, limit.eigenvector)
         if self.pursuits[-1].ends_in_saddle(best):
             return best, Status.SADDLE
         return best, Status.CONVERGED if self._is_accurate(best) else Status.INACCURATE
+
+    def _courses(self, coarse: Limit, fine: Limit) -> Courses | None:
+        if coarse.course is None or fine.course is None:
+            return None
+        parts = self.scheme.extrapolation, self.scheme.integration
+        return Courses(coarse.course, fine.course, *parts)
 
     def _settle(
         self, tolerances: Sequence[float], inverse: Array | None, vector: Array | None
