@@ -1,4 +1,4 @@
-"""Are the error bars of falls true, and how much sharper are they than those of two values?
+"""How true, and how sharp, are the error bars of falls between neighbours.
 
     python benchmarks/falls.py [cases]
 

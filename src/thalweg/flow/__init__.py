@@ -1,9 +1,9 @@
 """Gradient flow to its limit, with an error bar on the sharpness there.
 
-`method.py` says what a method is; `closed_form.py`, `exponential.py`, `stabilized.py` and
-`runge_kutta4.py` are the methods. The stabilised one is built from `rkc.py` (the diffrax solver),
-`segment.py` (a step of it, compiled), `follow.py` (the flow at one tolerance, to its end),
-`finish.py` (the limit of the linearised flow) `twice.py` (two tolerances make an error bar) and
+`method.py` says what a method is; `closed_form.py`, `exponential.py`, `stabilized.py`, `kinked.py`
+and `runge_kutta4.py` are the methods. The stabilised one is built from `rkc.py` (the diffrax
+solver), `segment.py` (a step of it, compiled), `follow.py` (the flow at one tolerance, to its end),
+`finish.py` (the limit of the linearised flow), `twice.py` (two tolerances make an error bar) and
 `course.py` (the steps taken), by which `fall.py` compares neighbours.
 """
 
@@ -11,6 +11,7 @@ from thalweg.flow.closed_form import ClosedForm
 from thalweg.flow.exponential import Exponential
 from thalweg.flow.fall import Fall, gfs_sharpness_fall
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
+from thalweg.flow.kinked import Kinked
 from thalweg.flow.method import Method, Progress, Request
 from thalweg.flow.rkc import RKC2
 from thalweg.flow.runge_kutta4 import RungeKutta4
@@ -24,6 +25,7 @@ __all__ = [
     "Exponential",
     "Fall",
     "FlowSolution",
+    "Kinked",
     "Method",
     "Progress",
     "Request",

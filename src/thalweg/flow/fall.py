@@ -65,7 +65,8 @@ def gfs_sharpness_fall(
     of the distance between the starts to that over which the errors change. Its bar has the parts
     of a value's bar, each of them a difference of two neighbours: a third of the change between the
     two tolerances and the change between the last two landings, both widened five times, the
-    residuals of the eigenpairs, rounding, and `rtol` times the fall. It is an estimate, not a proof.
+    residuals of the eigenpairs, rounding, and `rtol` times the fall. It is an estimate, not a
+    proof.
 
     For starts that are not neighbours the bar is not narrower than those of the values. Where a
     closed form exists, it is the fall between two exact values.

@@ -255,7 +255,7 @@ class Pursuit:
 
     def _look_ahead(self, state: FlowState) -> Limit | None:
         limit, finish, work = self._linear_limit(state)
-        pairs = self._sharpness_at(limit.w) if limit.is_useful else None
+        pairs = self._sharpness_at(limit.w) if self._is_useful(limit) else None
         look = _Look(len(self.steps), finish, work, limit, float(state.loss), pairs)
         self.next_look_loss = look.next_loss
         self.next_look_work = 2 * self.work_of_steps + FIRST_LOOK_WORK
@@ -269,6 +269,9 @@ class Pursuit:
         landings = (look.landing(), earlier.landing())
         course = self._course(landings, look.part_of_change_since(earlier))
         return self._limit(limit.w, float(limit.loss), pairs, error, course)
+
+    def _is_useful(self, limit: LinearLimit) -> bool:
+        return limit.is_useful
 
     def _linear_limit(self, state: FlowState) -> tuple[LinearLimit, Finish, float]:
         dtype = state.w.dtype

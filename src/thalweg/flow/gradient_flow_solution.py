@@ -8,6 +8,7 @@ from jaxtyping import PyTree
 
 from thalweg.flow.closed_form import ClosedForm
 from thalweg.flow.exponential import Exponential
+from thalweg.flow.kinked import Kinked, has_kinks
 from thalweg.flow.method import Method, Progress, Request
 from thalweg.flow.solution import FlowSolution
 from thalweg.flow.stabilized import Stabilized
@@ -36,8 +37,9 @@ def gradient_flow_solution(
         Relative accuracy wanted of the sharpness at the limit.
     method
         A method object; left out, the best that applies: a closed form where the problem has one,
-        else integration: by exponential steps where the residuals are few and the flow is stiff,
-        by a stabilised method otherwise. The solution names what was chosen.
+        else integration: by steps for kinked losses where the gradient jumps, by exponential steps
+        where the residuals are few and the flow is stiff, by a stabilised method otherwise. The
+        solution names what was chosen.
     max_gradient_evaluations
         Budget, in units of one gradient.
     report
@@ -68,4 +70,6 @@ def gradient_flow_solution(
 def _best_method(problem: FlatProblem, w: Any) -> Method:
     if ClosedForm.applies(problem, w):
         return ClosedForm()
+    if has_kinks(problem, w):
+        return Kinked()
     return Exponential() if Exponential.applies(problem, w) else Stabilized()

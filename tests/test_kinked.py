@@ -1,0 +1,91 @@
+"""Losses with kinks: they are recognised, followed, and said to be set-valued where they are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import thalweg as tw
+from thalweg.flow import FlowSolution, Kinked, Status
+from thalweg.flow.kinked import _spread, has_kinks
+from thalweg.problems import flatten, mlp, mlp_init
+
+
+def network(activation, seed=0, widths=(4, 24, 2), samples=16):
+    rng = np.random.default_rng(seed)
+    x = jnp.asarray(rng.normal(size=(samples, widths[0])))
+    y = jnp.asarray(rng.normal(size=(samples, widths[-1])))
+    problem = tw.Supervised(lambda layers, x: mlp(layers, x, activation), x, y)
+    return problem, mlp_init(jax.random.key(seed), widths, jnp.float64)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize(
+    ("activation", "kinked"),
+    [
+        (jnp.tanh, False),
+        (jax.nn.softplus, False),
+        (jax.nn.gelu, False),
+        (jax.nn.relu, True),
+        (jax.nn.leaky_relu, True),
+    ],
+)
+def test_kinks_are_told_from_curvature(activation, kinked, dtype):
+    for seed in range(3):
+        problem, w = network(activation, seed)
+        w = jax.tree.map(lambda a: a.astype(dtype), w)
+        if dtype == jnp.float32:
+            problem = tw.Supervised(
+                problem.predict, problem.x.astype(dtype), problem.y.astype(dtype)
+            )
+        assert has_kinks(*flatten(problem, w)) is kinked
+
+
+def test_on_a_smooth_loss_the_bar_covers_the_closed_form():
+    for seed in range(6):
+        rng = np.random.default_rng([9, seed])
+        x = rng.normal(size=(5, 9))
+        problem = tw.SquaredRegression(x, x @ rng.normal(size=9))
+        w = {name: jnp.asarray(rng.uniform(0.3, 1.2, 9)) for name in ("u", "v")}
+        exact = tw.gradient_flow_solution(problem, w)
+        found = tw.gradient_flow_solution(problem, w, rtol=1e-2, method=Kinked())
+        assert abs(found.sharpness - exact.sharpness) <= found.sharpness_error
+        assert found.status in (Status.CONVERGED, Status.SET_VALUED)
+        assert found.sharpness_error <= 0.05 * exact.sharpness
+
+
+def independent_limit(problem, w):
+    """Follow the flow by short steps of Euler's method, then take Gauss-Newton limits."""
+    flat, v = flatten(problem, w)
+    step = 0.2 / float(np.linalg.eigvalsh(np.asarray(jax.hessian(flat)(v)))[-1])
+    euler = jax.jit(
+        lambda v: jax.lax.fori_loop(0, 20_000, lambda _, v: v - step * jax.grad(flat)(v), v)
+    )
+    for _ in range(10):
+        v = euler(v)
+    for _ in range(3):
+        jacobian = np.asarray(jax.jacobian(flat.residuals)(v))
+        v = v - np.linalg.lstsq(jacobian, np.asarray(flat.residuals(v)), rcond=1e-10)[0]
+    assert float(flat(v)) < 1e-12
+    return float(np.linalg.eigvalsh(np.asarray(jax.hessian(flat)(v)))[-1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_networks_of_relu_units_are_chosen_for_and_covered(seed):
+    problem, w = network(jax.nn.relu, seed)
+    found = tw.gradient_flow_solution(problem, w, rtol=1e-2)
+    assert found.method == "kinked"
+    assert found.status in (Status.CONVERGED, Status.SET_VALUED)
+    assert abs(found.sharpness - independent_limit(problem, w)) <= found.sharpness_error
+    assert found.sharpness_error <= 0.05 * found.sharpness
+
+
+def test_the_spread_is_that_of_the_sides_of_a_kink():
+    flat, w = flatten(
+        lambda w: 0.5 * w[0] ** 2 + jax.nn.relu(w[1]) ** 2 + 1e-3 * jnp.sum(w**2),
+        jnp.asarray([1.0, 0.0]),
+    )
+    at_kink = FlowSolution(w, 1.002, 0.0, 0.0, Status.CONVERGED, 0.0, "kinked")
+    spread, work = _spread(flat, at_kink)
+    assert spread == pytest.approx(1.0)  # 2.002 on one side, 1.002 on the other
+    assert work > 0
