@@ -62,18 +62,19 @@ def tanh_digits_at_peak():
 
 
 def tanh_digits_far():
-    """Return a random start, scaled up until the loss is 100 times the main job's."""
+    """Return a random start whose last layer is scaled up until the loss is 100 times as large."""
     start = tanh_digits(0)
+    *layers, last = start.w
 
-    def excess(scale):
-        scaled = jax.tree.map(lambda a: scale * a, start.w)
-        return float(start.problem(scaled)) - 100 * float(start.problem(start.w))
+    def scaled(scale):
+        return [*layers, jax.tree.map(lambda a: scale * a, last)]
 
-    low, high = 1.0, 100.0
+    low, high = 1.0, 1000.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if excess(middle) < 0 else (low, middle)
-    return HardFlow(start.problem, jax.tree.map(lambda a: high * a, start.w))
+        is_near = float(start.problem(scaled(middle))) < 100 * float(start.problem(start.w))
+        low, high = (middle, high) if is_near else (low, middle)
+    return HardFlow(start.problem, scaled(high))
 
 
 def sine():
