@@ -157,20 +157,28 @@ def measure(peer, flow, reference, budget):
             way.pursue(accuracy)
             if way.first_mark(accuracy) or way.hopeless:
                 break
-        first = [(way.first_mark(accuracy), setting) for setting, way in ways.items()]
-        first = [(mark, setting) for mark, setting in first if mark]
-        if not first:
+        if cheapest(ways, accuracy) is None:
             break
-        mark, setting = min(first, key=lambda pair: pair[0].evaluations)
-        entry["reached"][f"{accuracy:g}"] = {
-            "evaluations": mark.evaluations,
-            "seconds": mark.seconds,
-            "error": mark.error,
-            "setting": setting,
-        }
+    costs = {f"{accuracy:g}": cheapest(ways, accuracy) for accuracy in reachable(reference)}
+    entry["reached"] = {name: cell for name, cell in costs.items() if cell}
     entry["best_error"] = min((way.error for way in ways.values() if way.marks), default=None)
     entry["ends"] = {f"{setting:g}": way.end or "left" for setting, way in ways.items()}
     return entry
+
+
+def cheapest(ways, accuracy):
+    """Return the least costly mark from which on one of the trajectories is as accurate."""
+    found = [(way.first_mark(accuracy), setting) for setting, way in ways.items()]
+    found = [(mark, setting) for mark, setting in found if mark]
+    if not found:
+        return None
+    mark, setting = min(found, key=lambda pair: pair[0].evaluations)
+    return {
+        "evaluations": mark.evaluations,
+        "seconds": mark.seconds,
+        "error": mark.error,
+        "setting": setting,
+    }
 
 
 def compile_seconds(peer, flow):
