@@ -31,6 +31,7 @@ GROWTH, SHRINKAGE, SAFETY = 5.0, 0.2, 0.9
 TRIALS = 40  # of a step, each shorter than the one before
 STEPS = 300.0  # expected, for choosing a method
 AFFORDABLE = 60.0  # work of a linearization and a trial, beyond which this method is not considered
+RESOLVED = 0.01  # of the inverse rounding unit: rates slower than the fastest by more are noise
 RELATIVE_LOSS = 1e-2  # that the linear flow is to reach in the time that Stabilized is charged for
 
 
@@ -309,9 +310,10 @@ class Exponential:
         if step > AFFORDABLE:
             return False
         linear = _linearize(problem, w)
-        if not STEPS * step < 8 * _stiffness(linear) ** 0.5 < inf:
+        stiffness, eps = _stiffness(linear), float(jnp.finfo(w.dtype).eps)
+        if not (STEPS * step < 8 * stiffness**0.5 and stiffness <= RESOLVED / eps):
             return False
-        precise = float(jnp.finfo(w.dtype).eps) ** 0.5
+        precise = eps**0.5
         return not problem.samples or float(_mismatch(problem, linear)) <= precise
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:

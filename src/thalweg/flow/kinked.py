@@ -151,11 +151,12 @@ class Kinked:
 def _spread(problem: FlatProblem, found: FlowSolution) -> tuple[float, float]:
     """Return the spread of the sharpness over the sides of the limit, and the work of that."""
     w = jnp.asarray(found.w)
-    size = ASIDE * jnp.linalg.norm(w) / w.size**0.5
+    aside = max(ASIDE, 30 * float(jnp.finfo(w.dtype).eps))
+    size = aside * jnp.linalg.norm(w) / w.size**0.5
     values, work = [found.sharpness], 0.0
     for key in jax.random.split(jax.random.key(1), SIDES):
-        aside = w + size * jax.random.normal(key, w.shape, w.dtype)
-        pairs = top_eigenpairs(problem, aside, tol=1e-5, start=found.eigenvector)
+        beside = w + size * jax.random.normal(key, w.shape, w.dtype)
+        pairs = top_eigenpairs(problem, beside, tol=1e-5, start=found.eigenvector)
         values.append(float(pairs.values[0]))
         work += COST.hessian_product * pairs.matvecs
     return max(values) - min(values), work

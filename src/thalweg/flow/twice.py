@@ -17,7 +17,7 @@ from thalweg.flow.solution import FlowSolution, Status
 from thalweg.problems import FlatProblem
 
 FLOOR = 1e-3  # of rtol: an error bar is never narrower, however well two integrations agree
-ROUNDING = 50.0  # units of rounding per root of the number of gradients
+ROUNDING = 400.0  # units of rounding per root of the number of gradients
 CAUTION = 5.0  # by which error bars are widened where they stay within rtol
 EXPECTED = 3500.0  # gradient evaluations, for progress displays only
 
@@ -93,6 +93,8 @@ class _Attempt:
             self.courses = self._courses(last, limit)
             if self._is_accurate(best) or tolerance is None:
                 break
+            if self._rounding() > self.meter.request.rtol:
+                break  # more steps would only add to it
             last, (limit,) = limit, self._settle((tolerance,), inverse, limit.eigenvector)
         if self.pursuits[-1].ends_in_saddle(best):
             return best, Status.SADDLE
@@ -122,6 +124,11 @@ class _Attempt:
     def _is_accurate(self, limit: Limit) -> bool:
         return limit.error <= self.meter.request.rtol * abs(limit.sharpness)
 
+    def _rounding(self) -> float:
+        """Return the relative error by rounding: gradients' errors add up like a random walk."""
+        unit = float(jnp.finfo(self.w.dtype).eps)
+        return ROUNDING * unit * max(self.pursuits[-1].work_of_steps, 1.0) ** 0.5
+
     def what_is_known(self, status: Status) -> Limit:
         if self.best is not None:
             return self.best
@@ -132,11 +139,8 @@ class _Attempt:
     def _extrapolated(self, fine: Limit, coarse: Limit) -> Limit:
         difference = fine.sharpness - coarse.sharpness
         scale, rtol = abs(fine.sharpness), self.meter.request.rtol
-        # Rounding errors of the gradients add up along the path like a random walk.
-        unit = float(jnp.finfo(self.w.dtype).eps)
         work = self.pursuits[-1].work_of_steps
-        rounding = ROUNDING * unit * max(work, 1.0) ** 0.5
-        floor = max(FLOOR * rtol if work else 0.0, rounding) * scale
+        floor = max(FLOOR * rtol if work else 0.0, self._rounding()) * scale
         error = self.scheme.integration * abs(difference) + fine.error + floor
         # The estimates rest on assumptions: they are widened where there is room for it.
         error = max(error, min(CAUTION * error, 0.95 * rtol * scale))
