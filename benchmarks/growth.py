@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import thalweg as tw
-from hard_flows import MAIN_STEP_SIZE, digits_network, gradient_descent
+from hard_flows import MAIN_STEP_SIZE, digits_network, gradient_descent, tanh_digits
 from machine import machine
 
 RESULTS = Path(__file__).with_name("growth.json")
@@ -98,8 +98,8 @@ def stiffness():
 
 
 def iterates():
-    """Solve for M neighbouring iterates of one GD run: each helped by the one before, or alone."""
-    flow = digits_network(jnp.tanh, (16, 16), 50, MAIN_STEP_SIZE, 300)
+    """Solve for M neighbouring iterates of the main job: each helped by the last, or alone."""
+    flow = tanh_digits(1000)
     descend = jax.jit(lambda w: gradient_descent(flow.problem, w, MAIN_STEP_SIZE, APART)[0])
     ws = [flow.w]
     for _ in range(max(ITERATES) - 1):

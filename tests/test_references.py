@@ -29,7 +29,7 @@ def test_the_script_that_makes_references_does_not_use_the_code_they_judge():
     assert not any(name.startswith("thalweg") for name in imported)
 
 
-@pytest.mark.parametrize("name", sorted(REFERENCES))
+@pytest.mark.parametrize("name", sorted(n for n, entry in REFERENCES.items() if "value" in entry))
 def test_references_have_seven_digits_and_end_at_their_limit(name):
     entry = REFERENCES[name]
     assert entry["uncertainty"] < 3e-7
