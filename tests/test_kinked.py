@@ -41,6 +41,15 @@ def test_kinks_are_told_from_curvature(activation, kinked, dtype):
         assert has_kinks(*flatten(problem, w)) is kinked
 
 
+def test_a_point_of_symmetry_is_no_kink():
+    for loss in (
+        lambda w: w[0] ** 2 + jnp.cos(w[1]),
+        lambda w: jnp.sum(w**2),
+        lambda w: jnp.sum(w**4),
+    ):
+        assert not has_kinks(*flatten(loss, jnp.asarray([1.0, 0.0])))
+
+
 def test_on_a_smooth_loss_the_bar_covers_the_closed_form():
     for seed in range(6):
         rng = np.random.default_rng([9, seed])

@@ -37,7 +37,8 @@ ROUGH = 1.5  # by what a step across kinks may raise the loss; more is tried aga
 TRIALS = 6
 HALVINGS = 7
 FIRST = 2.0**-4  # the longest displacement of the test for kinks, relative to the parameters
-EVEN = 1.6, 2.5  # by what halving a displacement divides the bend of a smooth gradient: 2
+LEAST_FALL = 1.6  # halving a displacement divides the bend of a smooth gradient by 2 or more,
+UNEVEN = 1.4  # and each halving by nearly as much as the one before
 
 
 @eqx.filter_jit
@@ -58,8 +59,9 @@ def _bends(problem: FlatProblem, w: Array) -> Array:
 def has_kinks(problem: FlatProblem, w: Array) -> bool:
     """Return whether the gradient jumps near `w`, as seen in one direction. Costs nine gradients.
 
-    The bend of a smooth gradient is halved with the displacement. Jumps are not: as long as there
-    are any on the way the bend stays, and it falls suddenly with the last of them. Kinks that are
+    The bend of a smooth gradient is halved with the displacement (divided by four at a point of
+    symmetry). Jumps are not: as long as there are any on the way the bend stays, and it falls
+    suddenly with the last of them. Kinks that are
     few, or met only later, are missed.
 
     Examples
@@ -76,7 +78,9 @@ def has_kinks(problem: FlatProblem, w: Array) -> bool:
     floor = 100 * float(jnp.finfo(w.dtype).eps) / FIRST * 2.0 ** np.arange(HALVINGS)
     told = (bends[:-1] > floor[:-1]) & (bends[1:] > floor[1:])
     falls = bends[:-1][told] / bends[1:][told]
-    return bool(np.any((falls < EVEN[0]) | (falls > EVEN[1])))
+    changes = falls[1:] / falls[:-1]
+    smooth = np.all(falls > LEAST_FALL) and np.all(np.abs(np.log(changes)) < np.log(UNEVEN))
+    return not bool(smooth)
 
 
 @eqx.filter_jit
