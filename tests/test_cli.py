@@ -52,7 +52,7 @@ def test_an_experiment_end_to_end(experiment, thalweg, tmp_path):
 def test_options_reach_the_run(thalweg, tmp_path):
     code, out, _ = thalweg(
         "run", "scalar", "--out", tmp_path / "run", *FEW, "--step-size", 0.1, 0.2,
-        "--start", 2, 1, 0.5, 1, "--target", 1.5, "--rtol", 1e-6, "--gfs-start", 5,
+        "--init", 2, 1, 0.5, 1, "--target", 1.5, "--rtol", 1e-6, "--gfs-start", 5,
         "--max-gradient-evaluations", 1000,
     )  # fmt: skip
     assert code == 0
@@ -66,7 +66,8 @@ def test_options_reach_the_run(thalweg, tmp_path):
         "gfs_start": 5,
         "rtol": 1e-6,
         "max_gradient_evaluations": 1000.0,
-        "start": [2.0, 1.0, 0.5, 1.0],
+        "depth": 4,
+        "init": [2.0, 1.0, 0.5, 1.0],
         "target": 1.5,
     }
     data = results.load(tmp_path / "run").dataset
@@ -105,7 +106,8 @@ def test_a_folder_that_holds_a_run_is_left_alone(thalweg, tmp_path):
         (["run", "scalar", "--out", "OUT", "--steps", "1.5"], "--steps"),
         (["run", "scalar", "--out", "OUT", "--rtol", "0"], "rtol must be positive"),
         (["run", "scalar", "--out", "OUT", "--no-such", "1"], "--no-such"),
-        (["run", "scalar", "--out", "OUT", "--start", "1e200", "1e200"], "loss at the start"),
+        (["run", "scalar", "--out", "OUT", "--init", "1e200", "1e200"], "loss at the start"),
+        (["run", "scalar", "--out", "OUT", "--depth", "3", "--init", "1", "1"], "init holds 2"),
         (["run", "digits-mlp", "--out", "OUT", "--samples", "5000"], "between 1 and 1797"),
         (["run", "scalar", "--out", "FILE"], "is a file"),
         (["plot", "OUT"], "holds no run"),

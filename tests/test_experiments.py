@@ -185,6 +185,15 @@ def test_falls_known_by_themselves_decide_steps_that_the_bars_do_not():
         assert of_run["monotonicity"]["verdict"] == verdict
 
 
+@pytest.mark.parametrize("depth", [2, 4, 7])
+def test_a_start_is_made_for_every_depth(depth):
+    config = Scalar(depth=depth)
+    assert config.depth == len(config.init) == depth
+    assert max(config.init) == 3
+    assert math.prod(config.init) == pytest.approx(0.36, rel=1e-4)
+    assert Scalar(init=config.init) == config == Scalar(**dataclasses.asdict(config))
+
+
 def test_digits_mlp_is_the_network_of_the_issue():
     problem, start = DigitsMLP().build()
     assert [layer["weight"].shape for layer in start] == [(64, 64), (64, 64), (64, 10)]
@@ -209,9 +218,11 @@ def test_digits_mlp_is_the_network_of_the_issue():
         (Scalar(rtol=0.0), "rtol must be positive"),
         (Scalar(max_gradient_evaluations=-1), "max_gradient_evaluations must be positive"),
         (Scalar(target=-1.0), "target must be positive"),
-        (Scalar(start=(1.0,)), "start must hold at least two"),
-        (Scalar(start=(1.0, math.nan)), "finite numbers"),
-        (Scalar(start=(1e200, 1e200)), "the loss at the start is inf"),
+        (Scalar(init=(1.0,)), "depth must be at least 2"),
+        (Scalar(depth=1), "depth must be at least 2"),
+        (Scalar(depth=3, init=(1.0, 2.0)), "init holds 2 numbers, but depth is 3"),
+        (Scalar(init=(1.0, math.nan)), "finite numbers"),
+        (Scalar(init=(1e200, 1e200)), "the loss at the start is inf"),
         (DigitsMLP(samples=0), "samples must be between 1 and 1797"),
         (DigitsMLP(widths=(64, 0)), "widths must all be at least 1"),
         (DigitsMLP(seed=-1), "seed must be at least 0"),

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import tyro
 
-from thalweg.experiments import EXPERIMENTS, Experiment
+from thalweg.experiments import EXPERIMENTS, Experiment, Study
 
 _HELP = """\
 usage: thalweg COMMAND ...
@@ -125,7 +125,7 @@ def _run_experiment(config: Experiment, output: _Output) -> int:
         prepared = prepare(config, output.out, overwrite=output.overwrite)
     with display() as report:
         summary = prepared.run(report)
-    print(_table(summary))
+    print(config.report(summary) if isinstance(config, Study) else _table(summary))
     print(f"Results, summary and figure are in {output.out}")
     return INTERRUPTED if any(r["status"] == "stopped" for r in summary["runs"]) else 0
 

@@ -7,7 +7,7 @@ imported when it is first asked for.
 from typing import Any
 
 from thalweg.experiments.digits_mlp import DigitsMLP
-from thalweg.experiments.experiment import Experiment
+from thalweg.experiments.experiment import DescentExperiment, Experiment, Study
 from thalweg.experiments.scalar import Scalar
 from thalweg.experiments.squared_regression import SquaredRegressionExperiment
 
@@ -16,7 +16,16 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
 }
 """The experiments by their names on the command line."""
 
-__all__ = ["EXPERIMENTS", "DigitsMLP", "Experiment", "Scalar", "SquaredRegressionExperiment", "run"]
+__all__ = [
+    "EXPERIMENTS",
+    "DescentExperiment",
+    "DigitsMLP",
+    "Experiment",
+    "Scalar",
+    "SquaredRegressionExperiment",
+    "Study",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from thalweg.experiments.experiment import Experiment
+from thalweg.experiments.experiment import DescentExperiment
 
 
 @dataclass(frozen=True, kw_only=True)
-class DigitsMLP(Experiment):
+class DigitsMLP(DescentExperiment):
     """A fully connected tanh network on scikit-learn's handwritten digits, squared loss.
 
     Attributes

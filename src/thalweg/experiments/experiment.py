@@ -1,18 +1,56 @@
-"""What every named experiment has in common: step sizes, schedules, accuracy, seed."""
+"""What named experiments have in common: those that descend and measure, and all others."""
 
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(ABC):
+    """Something with a name that can be run: its fields are its options.
+
+    The descriptions of the fields are what `thalweg run EXPERIMENT --help` shows. Nothing here
+    imports JAX, so that the command line can explain itself quickly.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise a ValueError, with what to change, for the first option that makes no sense."""
+
+    def check_at_least(self, name: str, least: int) -> None:
+        """Raise a ValueError if the field `name` is smaller than `least`."""
+        if getattr(self, name) < least:
+            raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Experiment):
+    """An experiment that computes its results in one go, in its own way."""
+
+    @abstractmethod
+    def compute(self) -> "tuple[xr.Dataset, list[dict[str, Any]]]":
+        """Return what is stored, and the entry `runs` of `summary.json`.
+
+        Every entry has at least `step_size`, `threshold`, `steps` and `status`.
+        """
+
+    @abstractmethod
+    def report(self, summary: dict[str, Any]) -> str:
+        """Return the few lines that the command line prints of what `summary.json` holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescentExperiment(Experiment):
     """A problem, a start, and what to measure along gradient descent from it.
 
-    Everything is measured at the last step as well, whatever the schedule. The descriptions of the
-    fields are what `thalweg run EXPERIMENT --help` shows. Nothing here imports JAX, so that the
-    command line can explain itself quickly.
+    Everything is measured at the last step as well, whatever the schedule.
 
     Attributes
     ----------
@@ -33,9 +71,6 @@ class Experiment(ABC):
         Budget of one gradient flow solution, in gradient evaluations.
     """
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
-
     step_size: tuple[float, ...]
     steps: int
     sharpness_every: int
@@ -49,7 +84,7 @@ class Experiment(ABC):
         """Return the problem and the start."""
 
     def check(self) -> None:
-        """Raise a ValueError, with what to change, for the first option that makes no sense."""
+        """As for every experiment: step sizes, schedules and accuracy."""
         if not self.step_size:
             raise ValueError("step_size is empty: give at least one positive number")
         for size in self.step_size:
@@ -59,11 +94,6 @@ class Experiment(ABC):
         for name in ("steps", "sharpness_every", "gfs_every"):
             self.check_at_least(name, 1)
         self.check_at_least("gfs_start", 0)
-
-    def check_at_least(self, name: str, least: int) -> None:
-        """Raise a ValueError if the field `name` is smaller than `least`."""
-        if getattr(self, name) < least:
-            raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
 
 def check_positive(name: str, value: float) -> None:

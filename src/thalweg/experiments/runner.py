@@ -2,12 +2,15 @@
 
 import math
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import xarray as xr
+
 from thalweg import descent, figures
-from thalweg.experiments.experiment import Experiment
+from thalweg.experiments.experiment import DescentExperiment, Experiment, Study
 from thalweg.experiments.summary import summarise
 from thalweg.results import RunFolder
 
@@ -55,9 +58,12 @@ def run(
 
 def prepare(
     config: Experiment, folder: str | os.PathLike[str], *, overwrite: bool = False
-) -> "Prepared":
+) -> "Prepared | PreparedStudy":
     """Check everything that can be wrong with the input, and make the folder. Raises as `run`."""
     config.check()
+    if isinstance(config, Study):
+        return PreparedStudy(config, RunFolder.create(folder, overwrite=overwrite))
+    assert isinstance(config, DescentExperiment)
     problem, start = config.build()
     if not math.isfinite(loss := float(problem(start))):
         raise ValueError(f"the loss at the start is {loss}: choose a smaller start")
@@ -66,9 +72,9 @@ def prepare(
 
 @dataclass(frozen=True)
 class Prepared:
-    """An experiment whose input has been checked, and whose folder is there."""
+    """A descent whose input has been checked, and whose folder is there."""
 
-    config: Experiment
+    config: DescentExperiment
     problem: Any
     start: Any
     folder: RunFolder
@@ -89,15 +95,42 @@ class Prepared:
             report=report,
         )
         summary = summarise(config.name, result)
-        self.folder.write_config({"experiment": config.name, **asdict(config)})
-        self.folder.write_dataset(result.dataset.assign_attrs(experiment=config.name))
-        # From the stored results, before the summary, which says that the folder is complete.
-        figures.save_run_figure(self.folder.path)
-        self.folder.write_summary(summary)
+        _write(self.folder, config, result.dataset, summary)
         return summary
 
 
-def _measurements(config: Experiment) -> list[descent.Measurement]:
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study whose input has been checked, and whose folder is there."""
+
+    config: Study
+    folder: RunFolder
+
+    def run(self, report: Report | None = None) -> dict[str, Any]:
+        """Compute, write; return what `summary.json` holds. It is too quick for a `report`."""
+        began = time.perf_counter()
+        dataset, runs = self.config.compute()
+        summary = {
+            "experiment": self.config.name,
+            "runs": runs,
+            "seconds": time.perf_counter() - began,
+            "gradient_evaluations": sum(run["gradient_evaluations"] for run in runs),
+        }
+        _write(self.folder, self.config, dataset, summary)
+        return summary
+
+
+def _write(
+    folder: RunFolder, config: Experiment, dataset: xr.Dataset, summary: dict[str, Any]
+) -> None:
+    folder.write_config({"experiment": config.name, **asdict(config)})
+    folder.write_dataset(dataset.assign_attrs(experiment=config.name))
+    # From the stored results, before the summary, which says that the folder is complete.
+    figures.save_run_figure(folder.path)
+    folder.write_summary(summary)
+
+
+def _measurements(config: DescentExperiment) -> list[descent.Measurement]:
     return [
         descent.Sharpness(every=config.sharpness_every),
         descent.GFSSharpness(

@@ -4,17 +4,22 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from thalweg.experiments.experiment import Experiment, check_positive
+from thalweg.experiments.experiment import DescentExperiment, check_positive
+
+_INIT = (3.0, 1.5, 0.4, 0.2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scalar(Experiment):
+class Scalar(DescentExperiment):
     """A scalar network: the product of its parameters fitted to a target, in closed form.
 
     Attributes
     ----------
-    start
-        The parameters at the start, one number per layer: at least two.
+    depth
+        Number of layers, at least 2: that of the start where one is given, else 4. For every depth
+        a start is made, whose largest parameter is 3 and whose product is 0.36.
+    init
+        The parameters at the start, one number per layer.
     target
         The number that their product is fitted to (positive).
     """
@@ -28,15 +33,30 @@ class Scalar(Experiment):
     sharpness_every: int = 1
     gfs_every: int = 2
     gfs_start: int = 0
-    start: tuple[float, ...] = (3.0, 1.5, 0.4, 0.2)
+    depth: int | None = None
+    init: tuple[float, ...] | None = None
     target: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Settle depth and start by each other, so that what is stored says both."""
+        depth = self.depth if self.depth is not None else len(self.init or _INIT)
+        object.__setattr__(self, "depth", depth)
+        object.__setattr__(self, "init", _made(depth) if self.init is None else self.init)
 
     def check(self) -> None:
         """As for every experiment, and the start."""
         super().check()
         check_positive("target", self.target)
-        if len(self.start) < 2 or not all(math.isfinite(number) for number in self.start):
-            raise ValueError(f"start must hold at least two finite numbers, got {self.start}")
+        assert self.depth is not None
+        assert self.init is not None
+        self.check_at_least("depth", 2)
+        if not all(math.isfinite(number) for number in self.init):
+            raise ValueError(f"init must hold finite numbers, got {self.init}")
+        if len(self.init) != self.depth:
+            raise ValueError(
+                f"init holds {len(self.init)} numbers, but depth is {self.depth}: "
+                "leave out one of the two, or give one number per layer"
+            )
 
     def build(self) -> tuple[Any, Any]:
         """Return the scalar network and its start."""
@@ -44,4 +64,15 @@ class Scalar(Experiment):
 
         from thalweg.problems import ScalarNetwork
 
-        return ScalarNetwork(len(self.start), self.target), jnp.asarray(self.start, float)
+        assert self.depth is not None
+        return ScalarNetwork(self.depth, self.target), jnp.asarray(self.init, float)
+
+
+def _made(depth: int) -> tuple[float, ...]:
+    """Return the start for a depth: a geometric sequence from 3 with the product of `_INIT`."""
+    if depth == len(_INIT):
+        return _INIT
+    product, largest = math.prod(_INIT), _INIT[0]
+    exponents = depth * (depth - 1) / 2
+    ratio = (product / largest**depth) ** (1 / exponents) if exponents else 1.0
+    return tuple(round(largest * ratio**i, 6) for i in range(depth))

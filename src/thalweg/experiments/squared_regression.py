@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from thalweg.experiments.experiment import Experiment, check_positive
+from thalweg.experiments.experiment import DescentExperiment, check_positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class SquaredRegressionExperiment(Experiment):
+class SquaredRegressionExperiment(DescentExperiment):
     """Squared regression <u∘u - v∘v, x> on random data, solved through its convex dual.
 
     Attributes
