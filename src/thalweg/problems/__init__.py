@@ -1,7 +1,8 @@
 """What is trained: losses, their derivatives, what is known of them in closed form, and data."""
 
+from thalweg.problems.convolutional import resnet, resnet_init, vgg, vgg_init
 from thalweg.problems.data import digits
-from thalweg.problems.networks import mlp, mlp_init
+from thalweg.problems.networks import ACTIVATIONS, mlp, mlp_init
 from thalweg.problems.problem import (
     COST,
     CallableLoss,
@@ -13,8 +14,10 @@ from thalweg.problems.problem import (
 from thalweg.problems.scalar_network import ScalarNetwork
 from thalweg.problems.squared_regression import SquaredRegression
 from thalweg.problems.supervised import Supervised
+from thalweg.problems.transformer import transformer, transformer_init
 
 __all__ = [
+    "ACTIVATIONS",
     "COST",
     "CallableLoss",
     "FlatProblem",
@@ -27,4 +30,10 @@ __all__ = [
     "flatten",
     "mlp",
     "mlp_init",
+    "resnet",
+    "resnet_init",
+    "transformer",
+    "transformer_init",
+    "vgg",
+    "vgg_init",
 ]
