@@ -25,6 +25,8 @@ commands:
   run EXPERIMENT --out DIR   run an experiment and write config.json, result.nc, summary.json and
                              figure.png to DIR; `thalweg run EXPERIMENT --help` lists its options
   plot DIR                   draw DIR/figure.png again from the stored results
+  reproduce --out DIR        run the paper's three settings and judge its claims in a report;
+                             --quick takes about 3 minutes on two cores, --full far longer
   list                       list the experiments
 
 experiments:
@@ -82,6 +84,8 @@ def _dispatch(arguments: list[str]) -> int:
             return _run(rest)
         case "plot":
             return _plot(rest)
+        case "reproduce":
+            return _reproduce(rest)
         case "list":
             if rest:
                 raise _BadInputError(
@@ -89,7 +93,7 @@ def _dispatch(arguments: list[str]) -> int:
                 )
             print(_listing())
             return 0
-    raise _BadInputError(f"unknown command {command!r}; known: run, plot, list")
+    raise _BadInputError(f"unknown command {command!r}; known: run, plot, reproduce, list")
 
 
 def _listing() -> str:
@@ -151,6 +155,45 @@ def _plot(arguments: list[str]) -> int:
         save_run_figure(options.folder)
     print(f"The figure is in {options.folder}")
     return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ReproduceOptions(_Output):
+    """Run the paper's three settings and judge its claims: report.html and report.md.
+
+    Attributes
+    ----------
+    quick
+        Small experiments: about 3 minutes on two cores.
+    full
+        Large experiments, convolutional networks and the transformer among them.
+    """
+
+    quick: bool = False
+    full: bool = False
+
+
+def _reproduce(arguments: list[str]) -> int:
+    options = _parse(_ReproduceOptions, arguments, "thalweg reproduce", None)
+    if options.quick and options.full:
+        raise _BadInputError("--quick and --full contradict each other: choose one")
+
+    import jax
+
+    from thalweg.experiments.chapters import Size
+    from thalweg.experiments.reproduction import HTML, estimated_seconds, reproduce
+    from thalweg.progress import display
+
+    jax.config.update("jax_enable_x64", True)
+    size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
+    print(f"This will take about {estimated_seconds(size) / 60:.0f} minutes.", flush=True)
+    with _mistakes_of_the_caller(), display() as report:
+        done = reproduce(
+            options.out, size, overwrite=options.overwrite, report=report, announce=print
+        )
+    print(f"The report is {options.out / HTML}")
+    stopped = any(run.summary["status"] == "stopped" for study in done for run in study.runs)
+    return INTERRUPTED if stopped else 0
 
 
 @contextlib.contextmanager

@@ -1,0 +1,156 @@
+"""The paper's three settings, each claim with its evidence: what `thalweg reproduce` does."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from thalweg.experiments.chapters import Chapter, Size, chapters
+from thalweg.experiments.claims import judge
+from thalweg.experiments.command import command_of
+from thalweg.experiments.confirmation import confirm_rise
+from thalweg.experiments.experiment import DescentExperiment
+from thalweg.experiments.report import ChapterResult, RunResult, markdown, page
+from thalweg.experiments.runner import Report, prepare
+from thalweg.problems import Problem
+from thalweg.results import DATASET, FIGURE, RunFolder, load, replacing, to_json
+
+HTML, MARKDOWN = "report.html", "report.md"
+HEADING = "Gradient descent and the sharpness of gradient flow solutions"
+
+
+def reproduce(
+    folder: str | os.PathLike[str],
+    size: Size,
+    *,
+    overwrite: bool = False,
+    report: Report | None = None,
+    announce: Callable[[str], None] = lambda line: None,
+) -> list[ChapterResult]:
+    """Run the chapters of a size, one folder each, and write `report.html` and `report.md`.
+
+    A chapter that has finished is not run again, so that an interrupted reproduction goes on where
+    it stopped. The reports are written after every chapter.
+
+    Parameters
+    ----------
+    folder
+        Where run folders and reports go; made if it does not exist.
+    size
+        How large the chapters are.
+    overwrite
+        Whether finished chapters are run again, and run folders of other configurations replaced.
+    report
+        As for `thalweg.experiments.run`.
+    announce
+        Called with one line for each chapter: what begins, what was found.
+
+    Returns
+    -------
+    list of ChapterResult
+        What the reports hold: fewer than there are chapters if a run was stopped.
+
+    Raises
+    ------
+    FileExistsError
+        One of the run folders holds a run of another configuration, and `overwrite` is false.
+    """
+    folder, done = Path(folder), []
+    folder.mkdir(parents=True, exist_ok=True)
+    for chapter in chapters(size):
+        began = time.perf_counter()
+        path = folder / chapter.folder
+        begun = _holds(chapter, path)
+        if begun and not overwrite and _has_finished(path):
+            announce(f"{chapter.title}: finished before, in {path}")
+        else:
+            announce(f"{chapter.title}: in {path}")
+            prepare(chapter.config, path, overwrite=overwrite or begun).run(report)
+        done.append(_result(chapter, path))
+        _write(folder, size, done)
+        announce(f"{chapter.title}: {_verdicts(done[-1])}; {time.perf_counter() - began:.0f} s")
+        if any(run.summary["status"] == "stopped" for run in done[-1].runs):
+            break
+    return done
+
+
+def estimated_seconds(size: Size) -> float:
+    """Return about how long the chapters of a size will take, from a gradient of each, timed now.
+
+    The numbers of gradient evaluations are those of earlier runs.
+    """
+    return sum(
+        len(chapter.config.step_size)
+        * chapter.evaluations
+        * _gradient_seconds(*chapter.config.build())
+        for chapter in chapters(size)
+    )
+
+
+def _gradient_seconds(problem: Problem, w: Any) -> float:
+    gradient = eqx.filter_jit(lambda problem, w: problem.value_and_gradient(w)[1])
+    jax.block_until_ready(gradient(problem, w))
+    began = time.perf_counter()
+    for _ in range(5):
+        jax.block_until_ready(gradient(problem, w))
+    return (time.perf_counter() - began) / 5
+
+
+def _holds(chapter: Chapter, path: Path) -> bool:
+    """Whether the folder holds results of this very chapter, complete or not."""
+    if not (path / DATASET).exists():
+        return False
+    wanted = to_json({"experiment": chapter.config.name, **asdict(chapter.config)})
+    return to_json(RunFolder.open(path).read_config()) == wanted
+
+
+def _has_finished(path: Path) -> bool:
+    """Whether the chapter in the folder ran to its end."""
+    summary = load(path).summary
+    return summary is not None and all(run["status"] != "stopped" for run in summary["runs"])
+
+
+def _result(chapter: Chapter, path: Path) -> ChapterResult:
+    stored = load(path)
+    assert stored.summary is not None
+    runs = [
+        _run_result(chapter.config, stored.dataset.isel(run=number), summary)
+        for number, summary in enumerate(stored.summary["runs"])
+    ]
+    return ChapterResult(
+        title=chapter.title,
+        description=chapter.description,
+        command=command_of(chapter.config, "DIR"),
+        folder=chapter.folder,
+        figure=(path / FIGURE).read_bytes(),
+        runs=runs,
+        seconds=stored.summary["seconds"],
+        gradient_evaluations=stored.summary["gradient_evaluations"],
+    )
+
+
+def _run_result(config: DescentExperiment, data: Any, summary: dict[str, Any]) -> RunResult:
+    rise = confirm_rise(config, data)
+    return RunResult(summary, judge(data, summary, str(rise) if rise else None))
+
+
+def _write(folder: Path, size: Size, done: list[ChapterResult]) -> None:
+    heading = f"{HEADING}: {size.value} reproduction"
+    for name, text in _reports(heading, done):
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _reports(heading: str, done: list[ChapterResult]) -> Iterator[tuple[str, str]]:
+    yield HTML, page(heading, done)
+    yield MARKDOWN, markdown(heading, done)
+
+
+def _verdicts(result: ChapterResult) -> str:
+    verdicts = [claim.verdict.value for run in result.runs for claim in run.claims]
+    return ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))

@@ -1,0 +1,214 @@
+"""The reproduction: claims judged from stored results, rises looked at again, the report."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from thalweg import experiments
+from thalweg.cli import main
+from thalweg.experiments import Scalar, SquaredRegressionExperiment, reproduction, runner
+from thalweg.experiments.chapters import Chapter, Size, chapters
+from thalweg.experiments.claims import Verdict, judge, reaches_edge
+from thalweg.experiments.command import command_of
+from thalweg.experiments.confirmation import Confirmation, confirm_rise
+from thalweg.results import load
+from thalweg.theory import monotonicity
+
+THRESHOLD = 8.0
+
+
+def run_of(gfs, sharpness, loss, error=1e-6, status="completed"):
+    """Return results of one run as they are stored, and its summary."""
+    errors = np.full(len(gfs), error)
+    data = xr.Dataset(
+        {
+            "loss": ("step", np.asarray(loss, float)),
+            "sharpness": ("sharpness_step", np.asarray(sharpness, float)),
+            "gfs_sharpness": ("gfs_step", np.asarray(gfs, float)),
+            "gfs_sharpness_error": ("gfs_step", errors),
+            "gfs_status": ("gfs_step", np.zeros(len(gfs))),
+        },
+        coords={"threshold": THRESHOLD, "step_size": 2 / THRESHOLD, "gfs_step": range(len(gfs))},
+    )
+    summary = {
+        "status": status,
+        "final": {
+            "sharpness": sharpness[-1],
+            "gfs_sharpness": gfs[-1],
+            "gfs_sharpness_error": error,
+        },
+        "monotonicity": monotonicity(gfs, errors).summary(),
+    }
+    return data, summary
+
+
+def verdicts(*run):
+    return [claim.verdict for claim in judge(*run)]
+
+
+AT_EDGE = {"sharpness": [6.0, 9.0, 7.0, 7.9], "loss": [1.0, 0.1, 0.2, 1e-9]}
+
+
+def test_a_run_as_in_the_paper_bears_all_claims_out():
+    assert verdicts(*run_of([10.0, 9.0, 8.5, 7.9], **AT_EDGE)) == [Verdict.SHOWN] * 3
+
+
+def test_a_certain_rise_is_a_failed_claim_with_its_size():
+    claim = judge(*run_of([10.0, 9.0, 9.9, 7.9], **AT_EDGE))[0]
+    assert claim.verdict is Verdict.FAILED
+    assert "rose 1 times" in claim.evidence
+    assert "the largest rise from one value to the next is 0.1, relatively" in claim.evidence
+
+
+def test_a_rise_within_the_bars_is_undecided_and_one_of_rounding_is_not_counted():
+    assert verdicts(*run_of([10.0, 8.0, 8.0, 7.9], **AT_EDGE, error=1e-3))[0] is Verdict.UNDECIDED
+    assert verdicts(*run_of([10.0, 8.0, 8.0, 7.9], **AT_EDGE, error=1e-9))[0] is Verdict.SHOWN
+
+
+def test_values_that_did_not_converge_show_nothing():
+    data, summary = run_of([10.0, 8.0, 8.0, 7.9], **AT_EDGE, error=1e-9)
+    data["gfs_status"][1] = 2.0
+    assert judge(data, summary)[0].verdict is Verdict.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("last", "sharpness", "error", "expected"),
+    [
+        (7.9, 7.9, 1e-6, Verdict.SHOWN),
+        (8.1, 8.1, 1e-6, Verdict.FAILED),  # above the threshold
+        (5.0, 5.0, 1e-6, Verdict.FAILED),  # far below it
+        (7.999, 7.999, 0.1, Verdict.UNDECIDED),  # the bar reaches above it
+        (7.9, 7.5, 1e-6, Verdict.UNDECIDED),  # not settled
+    ],
+)
+def test_the_end_is_just_under_the_threshold_or_not(last, sharpness, error, expected):
+    run = run_of([10.0, last], [9.0, sharpness], [1.0, 2.0, 1e-9], error)
+    assert verdicts(*run)[2] is expected
+
+
+def test_a_run_that_ended_early_says_nothing_of_the_end():
+    run = run_of([10.0, 9.0, 8.5, 7.9], **AT_EDGE, status="diverged")
+    assert verdicts(*run)[2] is Verdict.UNDECIDED
+
+
+def test_below_the_edge_another_claim_is_made():
+    data, summary = run_of([6.0, 5.9], [5.0, 5.9], [1.0, 0.1, 0.01])
+    assert not reaches_edge(data)
+    assert [c.statement for c in judge(data, summary)][1].startswith("Below the stability")
+    assert verdicts(data, summary) == [Verdict.SHOWN, Verdict.SHOWN]
+    rising = run_of([6.0, 5.9], [5.0, 5.9], [1.0, 0.1, 0.2])
+    assert verdicts(*rising)[1] is Verdict.FAILED
+
+
+def test_a_loss_that_falls_all_the_way_at_the_edge_contradicts_the_claim():
+    run = run_of([10.0, 9.0, 8.5, 7.9], [6.0, 9.0, 7.0, 7.9], [1.0, 0.1, 0.01, 1e-9])
+    assert verdicts(*run)[1] is Verdict.FAILED
+
+
+RISING = SquaredRegressionExperiment(step_size=(0.05,), steps=60, gfs_every=15)
+
+
+def test_a_rise_is_solved_again_and_confirmed(tmp_path):
+    runner.run(RISING, tmp_path / "run")
+    stored = load(tmp_path / "run")
+    found = confirm_rise(RISING, stored.dataset.isel(run=0))
+    assert found.confirmed
+    assert found.rtol == pytest.approx(0.1 * RISING.rtol)
+    values = stored.dataset.isel(run=0).set_index(gfs_step="gfs_step")["gfs_sharpness"]
+    for step, (value, error) in zip(found.steps, (found.before, found.after), strict=True):
+        assert abs(float(values.sel(gfs_step=step)) - value) < 1e-9
+        assert error < 1e-9
+    assert "is confirmed" in str(found)
+
+
+def test_where_nothing_rises_nothing_is_solved_again():
+    assert confirm_rise(RISING, run_of([3.0, 2.0, 2.0], [1.0], [1.0])[0]) is None
+
+
+def test_a_rise_that_vanishes_at_a_tighter_accuracy_is_said_to():
+    found = Confirmation((3, 5), (2.0, 0.1), (2.1, 0.1), 1e-5)
+    assert not found.confirmed
+    assert "NOT confirmed" in str(found)
+
+
+@pytest.mark.parametrize("size", list(Size))
+def test_studies_are_sound_and_their_commands_make_them_again(size, monkeypatch):
+    names = [chapter.folder for chapter in chapters(size)]
+    assert len(set(names)) == len(names)
+    for chapter in chapters(size):
+        chapter.config.check()
+        parsed = []
+        monkeypatch.setattr(
+            "thalweg.cli._run_experiment", lambda config, _, to=parsed: to.append(config) or 0
+        )
+        assert main(command_of(chapter.config, "DIR").split()[1:]) == 0
+        assert parsed == [chapter.config]
+
+
+TINY = Chapter("tiny", "A tiny <study>", "Nothing much.", Scalar(steps=5, gfs_every=1), 10.0)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setattr(reproduction, "chapters", lambda size: [TINY])
+
+
+def test_the_reports_hold_everything_and_nothing_from_outside(tiny, tmp_path):
+    lines = []
+    done = reproduction.reproduce(tmp_path / "out", Size.QUICK, announce=lines.append)
+    page = (tmp_path / "out" / "report.html").read_text()
+    text = (tmp_path / "out" / "report.md").read_text()
+    claims = [claim for chapter in done for run in chapter.runs for claim in run.claims]
+    assert claims
+    for claim in claims:
+        assert claim.evidence in text
+        assert claim.statement in page
+        assert claim.statement in text
+    assert command_of(TINY.config, "DIR") in page
+    assert set(re.findall(r'src="([^"]{10})', page)) == {"data:image"}
+    assert "http" not in page
+    assert "<study>" not in page
+    assert (tmp_path / "out" / "tiny" / "figure.png").exists()
+    assert len(lines) == 2
+
+
+def test_what_has_finished_is_not_run_again(tiny, tmp_path, monkeypatch):
+    reproduction.reproduce(tmp_path, Size.QUICK)
+    before = (tmp_path / "tiny" / "result.nc").stat().st_mtime_ns
+    reproduction.reproduce(tmp_path, Size.QUICK)
+    assert (tmp_path / "tiny" / "result.nc").stat().st_mtime_ns == before
+    reproduction.reproduce(tmp_path, Size.QUICK, overwrite=True)
+    assert (tmp_path / "tiny" / "result.nc").stat().st_mtime_ns > before
+
+
+def test_another_configuration_is_not_overwritten(tiny, tmp_path, monkeypatch):
+    reproduction.reproduce(tmp_path, Size.QUICK)
+    other = replace(TINY, config=Scalar(steps=6, gfs_every=1))
+    monkeypatch.setattr(reproduction, "chapters", lambda size: [other])
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        reproduction.reproduce(tmp_path, Size.QUICK)
+
+
+def test_a_stopped_study_is_reported_and_run_again(tiny, tmp_path):
+    done = reproduction.reproduce(tmp_path, Size.QUICK, report=lambda progress: True)
+    assert [run.summary["status"] for run in done[0].runs] == ["stopped"]
+    done = reproduction.reproduce(tmp_path, Size.QUICK)
+    assert [run.summary["status"] for run in done[0].runs] == ["completed"]
+
+
+def test_contradicting_sizes_are_one_line(tmp_path, capsys):
+    assert main(["reproduce", "--out", str(tmp_path / "no"), "--quick", "--full"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_time_is_estimated_from_gradients_timed_now(tiny):
+    assert 0 < reproduction.estimated_seconds(Size.QUICK) < 60
+
+
+def test_every_experiment_has_a_command():
+    for kind in experiments.EXPERIMENTS.values():
+        assert command_of(kind(), "DIR") == f"thalweg run {kind.name} --out DIR"
