@@ -1,9 +1,9 @@
 """thalweg: the sharpness of gradient flow solutions, with an error bar on every number.
 
-Problems: `ScalarNetwork`, `SquaredRegression`, `Supervised`, or any callable from parameters to a
-scalar. Questions: `gradient_flow_solution`, `gfs_sharpness_fall`, `truncated_sharpness`,
-`sharpness`, `top_eigenpairs`, `descend`, `monotonicity`. Importing the package changes no setting
-of JAX.
+Problems: `ScalarNetwork`, `SquaredRegression`, `DiagonalNetwork`, `Supervised`, or any callable
+from parameters to a scalar. Questions: `gradient_flow_solution`, `gfs_sharpness_fall`,
+`truncated_sharpness`, `sharpness`, `top_eigenpairs`, `descend`, `monotonicity`. Importing the
+package changes no setting of JAX.
 """
 
 import importlib
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
         gradient_flow_solution,
         truncated_sharpness,
     )
-    from thalweg.problems import Problem, ScalarNetwork, SquaredRegression, Supervised
+    from thalweg.problems import (
+        DiagonalNetwork,
+        Problem,
+        ScalarNetwork,
+        SquaredRegression,
+        Supervised,
+    )
     from thalweg.theory import Monotonicity, monotonicity
 
 _HOME = {
@@ -35,12 +41,13 @@ _HOME = {
         "gradient_flow_solution",
         "truncated_sharpness",
     ),
-    "problems": ("Problem", "ScalarNetwork", "SquaredRegression", "Supervised"),
+    "problems": ("DiagonalNetwork", "Problem", "ScalarNetwork", "SquaredRegression", "Supervised"),
     "theory": ("Monotonicity", "monotonicity"),
 }
 _MODULES = ("descent", "figures", "flow", "problems", "results")
 
 __all__ = [
+    "DiagonalNetwork",
     "Eigenpairs",
     "Fall",
     "FlowSolution",

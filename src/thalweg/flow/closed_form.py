@@ -12,20 +12,27 @@ from jaxtyping import Array
 
 from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.problems import COST, FlatProblem, Problem, ScalarNetwork, SquaredRegression
+from thalweg.problems import (
+    COST,
+    DiagonalNetwork,
+    FlatProblem,
+    Problem,
+    ScalarNetwork,
+)
+from thalweg.problems.diagonal_flow import DiagonalLimit, DualCoordinates
 from thalweg.problems.problem import Params
 from thalweg.problems.scalar_flow import ScalarLimits
-from thalweg.problems.squared_flow import SquaredLimit
 
 
 @dataclass(frozen=True)
 class ClosedForm:
     """The exact limit: the root of one equation, or the minimum of one convex function.
 
-    It applies to `ScalarNetwork`, and to `SquaredRegression` from starts without zero coordinates.
+    It applies to `ScalarNetwork`, and to `DiagonalNetwork` (so to `SquaredRegression`) from starts
+    without zero coordinates, and, at odd depths, without two signs in one coordinate.
     `sharpness_error` is a bound made of the residual of the root finding and of rounding, times
     the condition of the sharpness. `gradient_evaluations` counts, for a scalar network, one per
-    Newton iteration; for squared regression with `k = min(n, d)`, the `k` Jacobian products and
+    Newton iteration; for a diagonal network with `k = min(n, d)`, the `k` Jacobian products and
     their transposes that the SVD is worth, `k` Hessian products and a gradient per Newton
     iteration (its `k × k` system), and `2k` Hessian products for the eigenvalue and its error bar.
 
@@ -45,8 +52,8 @@ class ClosedForm:
     @staticmethod
     def applies(problem: FlatProblem, w: Array) -> bool:
         """Return whether the flow of `problem` from the vector `w` has a closed form."""
-        if isinstance(problem.problem, SquaredRegression):
-            return bool(jnp.all(w != 0))
+        if isinstance(problem.problem, DiagonalNetwork):
+            return problem.problem.has_flow_limit(problem.tree(w))
         return isinstance(problem.problem, ScalarNetwork)
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
@@ -62,7 +69,7 @@ class ClosedForm:
                 f"there is no closed form for {type(problem.problem).__name__} from this start; "
                 "leave method out, or pass one that integrates the flow"
             )
-        return _judged(problem, _found(problem.problem, problem.tree(w)), request)
+        return _judged(problem, _found(problem.problem, problem.tree(w), request.previous), request)
 
 
 @dataclass(frozen=True)
@@ -76,13 +83,13 @@ class _Found:
     eigenvector: Array | None
 
 
-def _found(problem: Problem, w: Params) -> _Found:
+def _found(problem: Problem, w: Params, previous: FlowSolution | None) -> _Found:
     # The problem itself is passed on, not the flat view of it: what is compiled for one start
     # then serves every start of the same shape.
     if isinstance(problem, ScalarNetwork):
         return _scalar(problem, w)
-    assert isinstance(problem, SquaredRegression)
-    return _squared(problem, w)
+    assert isinstance(problem, DiagonalNetwork)
+    return _diagonal(problem, w, previous)
 
 
 @eqx.filter_jit
@@ -109,25 +116,37 @@ def _scalar(network: ScalarNetwork, w: Array) -> _Found:
 
 
 @eqx.filter_jit
-def _squared_arrays(problem: SquaredRegression, w: Params) -> tuple[SquaredLimit, Array]:
-    found = problem.flow_limit(w)
-    return found, problem({"u": found.u, "v": found.v})
+def _diagonal_arrays(
+    network: DiagonalNetwork, coordinates: DualCoordinates, w: Params, near: Params
+) -> tuple[DiagonalLimit, Array]:
+    found = network.flow_limit(w, coordinates, near)
+    return found, network({"u": found.u, "v": found.v})
 
 
-def _squared(problem: SquaredRegression, w: Params) -> _Found:
-    found, loss = _squared_arrays(problem, w)
-    k = min(problem.x.shape)
+def _diagonal(network: DiagonalNetwork, w: Params, previous: FlowSolution | None) -> _Found:
+    coordinates = network.coordinates(jnp.result_type(*jax.tree.leaves(w)))
+    near = _same_kind(previous.w, w) if previous is not None else w
+    found, loss = jax.device_get(_diagonal_arrays(network, coordinates, w, near))
+    k = min(network.x.shape)
     newton = k * COST.hessian_product + COST.gradient
     ends = 2 * k * COST.jacobian_product + 2 * k * COST.hessian_product
     return _Found(
-        {"u": found.u, "v": found.v},
+        {"u": jnp.asarray(found.u), "v": jnp.asarray(found.v)},
         float(found.sharpness),
         float(found.error),
         float(loss),
         False,
         ends + int(found.iterations) * newton,
-        found.eigenvector if isfinite(float(found.sharpness)) else None,
+        found.eigenvector if isfinite(found.sharpness) else None,
     )
+
+
+def _same_kind(near: Params, w: Params) -> Params:
+    """Return `near` if it can stand in the place of `w`, else `w`."""
+    leaves = [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(near)]
+    expected = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(w)]
+    same_tree: bool = jax.tree.structure(near) == jax.tree.structure(w)  # type: ignore[operator]
+    return near if same_tree and leaves == expected else w
 
 
 def _judged(problem: FlatProblem, found: _Found, request: Request) -> FlowSolution:

@@ -2,6 +2,7 @@
 
 from thalweg.problems.convolutional import resnet, resnet_init, vgg, vgg_init
 from thalweg.problems.data import digits, load_images
+from thalweg.problems.diagonal_network import DiagonalNetwork
 from thalweg.problems.images import Images, training_data
 from thalweg.problems.networks import ACTIVATIONS, mlp, mlp_init
 from thalweg.problems.problem import (
@@ -21,6 +22,7 @@ __all__ = [
     "ACTIVATIONS",
     "COST",
     "CallableLoss",
+    "DiagonalNetwork",
     "FlatProblem",
     "Images",
     "Problem",
