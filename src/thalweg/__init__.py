@@ -28,7 +28,13 @@ if TYPE_CHECKING:
         SquaredRegression,
         Supervised,
     )
-    from thalweg.theory import Monotonicity, monotonicity
+    from thalweg.theory import (
+        Monotonicity,
+        ScalarOutcome,
+        ScalarSweep,
+        monotonicity,
+        scalar_sweep,
+    )
 
 _HOME = {
     "curvature": ("Eigenpairs", "sharpness", "top_eigenpairs"),
@@ -42,7 +48,7 @@ _HOME = {
         "truncated_sharpness",
     ),
     "problems": ("DiagonalNetwork", "Problem", "ScalarNetwork", "SquaredRegression", "Supervised"),
-    "theory": ("Monotonicity", "monotonicity"),
+    "theory": ("Monotonicity", "ScalarOutcome", "ScalarSweep", "monotonicity", "scalar_sweep"),
 }
 _MODULES = ("descent", "figures", "flow", "problems", "results")
 
@@ -57,6 +63,8 @@ __all__ = [
     "Quantity",
     "Run",
     "ScalarNetwork",
+    "ScalarOutcome",
+    "ScalarSweep",
     "Sharpness",
     "SquaredRegression",
     "Status",
@@ -70,6 +78,7 @@ __all__ = [
     "monotonicity",
     "problems",
     "results",
+    "scalar_sweep",
     "sharpness",
     "top_eigenpairs",
     "truncated_sharpness",
