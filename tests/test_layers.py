@@ -11,6 +11,7 @@ import thalweg
 
 SOURCE = Path(thalweg.__file__).parent
 ORDER = (
+    "lock",
     "results",
     "problems",
     "curvature",
@@ -20,11 +21,12 @@ ORDER = (
     "figures",
     "experiments",
     "progress",
+    "interruption",
     "cli",
 )
 # A layer that may use less than all layers before it (`None`: the package itself, which names all).
 ALLOWED = {
-    "results": set(),
+    "results": {"lock"},
     "problems": set(),
     "theory": {"results", "problems", "curvature", "flow"},
     "figures": {"results"},
@@ -36,7 +38,7 @@ DERIVATIVES = {
     *("filter_jacfwd", "filter_jacrev", "filter_hessian"),
 }
 MODULES_WITH_DERIVATIVES = {"jax", "equinox", "eqx"}
-NO_JAX = {"results", "figures", "progress", "cli"}
+NO_JAX = {"lock", "interruption", "results", "figures", "progress", "cli"}
 
 
 def layer_of(path):

@@ -142,7 +142,7 @@ def test_studies_are_sound_and_their_commands_make_them_again(size, monkeypatch)
         chapter.config.check()
         parsed = []
         monkeypatch.setattr(
-            "thalweg.cli._run_experiment", lambda config, _, to=parsed: to.append(config) or 0
+            "thalweg.cli._run_experiment", lambda config, *_, to=parsed: to.append(config) or 0
         )
         assert main(command_of(chapter.config, "DIR").split()[1:]) == 0
         assert parsed == [chapter.config]

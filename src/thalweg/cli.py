@@ -7,14 +7,17 @@ import contextlib
 import dataclasses
 import io
 import re
+import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import tyro
 
 from thalweg.experiments import EXPERIMENTS, Experiment, Study
+from thalweg.interruption import Interruption
+from thalweg.results import RunFolder
 
 _HELP = """\
 usage: thalweg COMMAND ...
@@ -24,7 +27,9 @@ Gradient descent, and the sharpness of the gradient flow solutions along it.
 commands:
   run EXPERIMENT --out DIR   run an experiment and write config.json, result.nc, summary.json and
                              figure.png to DIR; `thalweg run EXPERIMENT --help` lists its options
-  plot DIR                   draw DIR/figure.png again from the stored results
+  resume DIR                 continue a run that was stopped, killed or is out of its budget, from
+                             its last checkpoint; the numbers are those of an uninterrupted run
+  plot DIR                   draw DIR/figure.png from the stored results, also while the run goes on
   reproduce --out DIR        run the paper's three settings and judge its claims in a report;
                              --quick takes about 3 minutes on two cores, --full far longer
   list                       list the experiments
@@ -33,6 +38,11 @@ experiments:
 """
 
 BAD_INPUT, INTERRUPTED = 2, 130
+NOT_WRITTEN = 1
+
+
+class _NotWrittenError(Exception):
+    """Results could not be written; its text is the one line to print."""
 
 
 class _BadInputError(Exception):
@@ -55,19 +65,36 @@ class _Output:
     overwrite: bool = False
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Budget:
+    """What the run may take; used up, it stops and can be resumed.
+
+    Attributes
+    ----------
+    max_time
+        Stop after so many seconds, not counting the start of the program (default: no limit).
+    max_evaluations
+        Stop when all work of the run, in gradient evaluations, is this much (default: no limit).
+    """
+
+    max_time: float | None = None
+    max_evaluations: float | None = None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
-    0 is success, 2 bad input (one line on stderr, nothing written), 130 an interrupted run (what
+    0 is success, also of a run that has used up its budget; 1: results could not be written; 2: bad
+    input (one line on stderr, nothing written); 130 and 143: stopped by Ctrl-C and by SIGTERM (what
     there is was written).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         return _dispatch(arguments)
-    except _BadInputError as error:
+    except (_BadInputError, _NotWrittenError) as error:
         message = " ".join(str(error).split())
         print(f"thalweg: error: {message}", file=sys.stderr)
-        return BAD_INPUT
+        return BAD_INPUT if isinstance(error, _BadInputError) else NOT_WRITTEN
     except KeyboardInterrupt:
         print("thalweg: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -82,6 +109,8 @@ def _dispatch(arguments: list[str]) -> int:
     match command:
         case "run":
             return _run(rest)
+        case "resume":
+            return _resume(rest)
         case "plot":
             return _plot(rest)
         case "reproduce":
@@ -93,7 +122,7 @@ def _dispatch(arguments: list[str]) -> int:
                 )
             print(_listing())
             return 0
-    raise _BadInputError(f"unknown command {command!r}; known: run, plot, reproduce, list")
+    raise _BadInputError(f"unknown command {command!r}; known: run, resume, plot, reproduce, list")
 
 
 def _listing() -> str:
@@ -108,30 +137,102 @@ def _run(arguments: list[str]) -> int:
         raise _BadInputError(f"unknown experiment {arguments[0]!r}; known: {known}")
     kind = EXPERIMENTS[arguments[0]]
     options = dataclasses.make_dataclass(
-        "Options", [("output", _Output), ("experiment", kind)], frozen=True, kw_only=True
+        "Options",
+        [("output", _Output), ("budget", _Budget), ("experiment", kind)],
+        frozen=True,
+        kw_only=True,
     )
     description = (kind.__doc__ or "").partition("\n")[0]
     parsed = _parse(options, arguments[1:], f"thalweg run {kind.name}", description)
-    return _run_experiment(parsed.experiment, parsed.output)
+    return _run_experiment(parsed.experiment, parsed.output, parsed.budget)
 
 
-def _run_experiment(config: Experiment, output: _Output) -> int:
+def _run_experiment(config: Experiment, output: _Output, budget: _Budget) -> int:
     with _mistakes_of_the_caller():
         config.check()  # before the seconds that importing JAX takes
-
-    import jax
-
+    _switch_float64_on()
     from thalweg.experiments.runner import prepare
+
+    return _carry_out(lambda: prepare(config, output.out, overwrite=output.overwrite), budget)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ResumeOptions:
+    """Continue a run from its last checkpoint.
+
+    Attributes
+    ----------
+    folder
+        Folder of the run.
+    force
+        Continue also under another configuration, other versions or on another machine: numbers may
+        then differ from those of an uninterrupted run.
+    """
+
+    folder: tyro.conf.Positional[Path]
+    force: bool = False
+    budget: _Budget = dataclasses.field(default_factory=_Budget)
+
+
+def _resume(arguments: list[str]) -> int:
+    options = _parse(_ResumeOptions, arguments, "thalweg resume", None)
+    with _mistakes_of_the_caller():
+        RunFolder.open(options.folder).read_config()
+    _switch_float64_on()
+    from thalweg.experiments.runner import has_finished, prepare_to_resume
+
+    with _mistakes_of_the_caller():
+        finished = has_finished(options.folder)
+    if finished:
+        print(f"The run in {options.folder} has finished: there is nothing to continue")
+        return 0
+    return _carry_out(
+        lambda: prepare_to_resume(options.folder, force=options.force), options.budget
+    )
+
+
+def _carry_out(prepare: Callable[[], Any], limits: _Budget) -> int:
+    """Run what `prepare` makes ready, and tell how it ended."""
+    from thalweg.experiments.runner import Budget
     from thalweg.progress import display
 
-    jax.config.update("jax_enable_x64", True)
+    given = {name: value for name, value in vars(limits).items() if value is not None}
+    budget = Budget(**given)
     with _mistakes_of_the_caller():
-        prepared = prepare(config, output.out, overwrite=output.overwrite)
-    with display() as report:
-        summary = prepared.run(report)
+        budget.check()
+        prepared = prepare()
+    folder = prepared.folder.path
+    again = f"`thalweg resume {shlex.quote(str(folder))}`"
+    try:
+        with display() as show, Interruption() as interruption:
+
+            def report(progress: Any) -> bool:
+                show(progress)
+                return interruption.signal is not None
+
+            summary = prepared.run(report, budget, _warn)
+    except OSError as error:
+        raise _NotWrittenError(
+            f"writing to {folder} failed ({error}): make room or change permissions, then {again} "
+            "continues from the last checkpoint"
+        ) from error
+    config = prepared.config
     print(config.report(summary) if isinstance(config, Study) else _table(summary))
-    print(f"Results, summary and figure are in {output.out}")
-    return INTERRUPTED if any(r["status"] == "stopped" for r in summary["runs"]) else 0
+    print(f"Results, summary and figure are in {folder}")
+    if not any(run["status"] == "stopped" for run in summary["runs"]):
+        return 0
+    print(f"thalweg: stopped before the end; {again} continues", file=sys.stderr)
+    return interruption.exit_code or (0 if given else INTERRUPTED)
+
+
+def _switch_float64_on() -> None:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+def _warn(message: str) -> None:
+    print(f"thalweg: warning: {message}", file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,22 +279,27 @@ def _reproduce(arguments: list[str]) -> int:
     if options.quick and options.full:
         raise _BadInputError("--quick and --full contradict each other: choose one")
 
-    import jax
-
+    _switch_float64_on()
     from thalweg.experiments.chapters import Size
     from thalweg.experiments.reproduction import HTML, estimated_seconds, reproduce
     from thalweg.progress import display
 
-    jax.config.update("jax_enable_x64", True)
     size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
     print(f"This will take about {estimated_seconds(size) / 60:.0f} minutes.", flush=True)
-    with _mistakes_of_the_caller(), display() as report:
+    with _mistakes_of_the_caller(), display() as show, Interruption() as interruption:
+
+        def report(progress: Any) -> bool:
+            show(progress)
+            return interruption.signal is not None
+
         done = reproduce(
             options.out, size, overwrite=options.overwrite, report=report, announce=print
         )
     print(f"The report is {options.out / HTML}")
-    stopped = any(run.summary["status"] == "stopped" for study in done for run in study.runs)
-    return INTERRUPTED if stopped else 0
+    if not any(run.summary["status"] == "stopped" for study in done for run in study.runs):
+        return 0
+    print("thalweg: stopped before the end; the same command again continues", file=sys.stderr)
+    return interruption.exit_code or INTERRUPTED
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 One rule makes a folder trustworthy after an interruption: `summary.json` is written last and
 removed first. Wherever it is found, `config.json` and `result.nc` are the ones it was written
 with. Nothing here computes, and nothing here is protected against two processes that write to
-the same folder at the same time.
+the same folder at the same time: `thalweg.lock` is for that.
 """
 
 import importlib.metadata
@@ -16,16 +16,20 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import xarray as xr
+
+from thalweg.lock import LOCK
 
 CONFIG = "config.json"
 DATASET = "result.nc"
 SUMMARY = "summary.json"
 FIGURE = "figure.png"
 CHECKPOINT = "checkpoint.npz"
+CHECKPOINT_BEFORE = "checkpoint-before.npz"
 _TEMPORARY = ".thalweg-temporary-"
 _PACKAGES = ("thalweg", "jax", "jaxlib", "diffrax", "numpy")
 
@@ -92,7 +96,7 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise FileExistsError(f"{path} is a file; choose another --out")
         path.mkdir(parents=True, exist_ok=True)
-        names = {entry.name for entry in path.iterdir()}
+        names = {entry.name for entry in path.iterdir()} - {LOCK}
         holds_run = any(map(_marks_a_run, names))
         if holds_run and not overwrite:
             raise FileExistsError(
@@ -152,9 +156,18 @@ class RunFolder:
         """
         return self.path / CHECKPOINT
 
+    @property
+    def checkpoint_before(self) -> Path:
+        """The checkpoint before the last one, for when that turns out to be damaged."""
+        return self.path / CHECKPOINT_BEFORE
+
     def read_config(self) -> dict[str, Any]:
         """Read `config.json`."""
         return _read_json(self.config)
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """Read `summary.json`; `None` where the run has not finished."""
+        return _read_json(self.summary) if self.summary.is_file() else None
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write `config.json`: the first write of a run (see `to_json` for what it may hold)."""
@@ -188,13 +201,20 @@ class RunFolder:
             if _is_checkpoint(entry.name):
                 _remove(entry)
 
+    def remove_temporaries(self) -> None:
+        """Remove what writes that were killed have left."""
+        for entry in self.path.iterdir():
+            if entry.name.startswith(_TEMPORARY):
+                _remove(entry)
+
     @contextmanager
     def replacing(self, target: Path) -> Iterator[Path]:
         """Replace one file of the run: write to the path that this yields.
 
         As `replacing` of this module, and what would contradict the new file goes first: the
         whole old run when this is the first write after `create(..., overwrite=True)`, the
-        summary and the figure when the configuration or the results change.
+        summary and its figure when the configuration or the results change. The checkpoint that a
+        new one replaces is kept as the one before.
         """
         with _replacing(target, before=lambda new: self._retire(target, new)) as temporary:
             yield temporary
@@ -215,10 +235,13 @@ class RunFolder:
         never if the new one is about to replace it: an interruption at any point leaves a part of
         one run, never parts of two.
         """
-        if target in (self.config, self.dataset):
-            self.summary.unlink(missing_ok=True)
+        # Without a summary the figure is one drawn on the way, which may stay.
+        if target in (self.config, self.dataset) and self.summary.exists():
+            self.summary.unlink()
             self.figure.unlink(missing_ok=True)
         if not self._holds_old_run:
+            if target == self.checkpoint and target.exists():
+                os.replace(target, self.checkpoint_before)
             return
         self.summary.unlink(missing_ok=True)
         self.remove_checkpoint()
@@ -248,11 +271,11 @@ def load(path: str | os.PathLike[str]) -> Run:
     try:
         with xr.open_dataset(folder.dataset, engine="h5netcdf") as stored:
             dataset = stored.load()
-    except (OSError, ValueError, KeyError) as error:
+    # Damage shows as almost anything: of HDF5, of the netCDF conventions, of the decoding.
+    except Exception as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{folder.dataset} cannot be read as netCDF: {reason}") from error
-    summary = _read_json(folder.summary) if folder.summary.is_file() else None
-    return Run(config, dataset, summary)
+    return Run(config, dataset, folder.read_summary())
 
 
 def versions() -> dict[str, str]:
@@ -302,8 +325,23 @@ def _replacing(target: Path, before: Callable[[Path], None]) -> Iterator[Path]:
             os.fsync(file.fileno())
         before(temporary)
         os.replace(temporary, target)
+        _synchronise(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _synchronise(folder: Path) -> None:
+    """Have the names in a folder written out too, where the system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:  # the file is in place: a failure here takes nothing back
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def _is_checkpoint(name: str) -> bool:
@@ -321,6 +359,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)

@@ -1,11 +1,18 @@
 """Gradient descent with measurements along the way."""
 
+from thalweg.descent.checkpoint import (
+    Checkpoint,
+    RunStatus,
+    read_checkpoint,
+    write_checkpoint,
+)
 from thalweg.descent.descend import descend
 from thalweg.descent.measurements import Measurement, Quantity, Reading
-from thalweg.descent.run import Progress, Run, RunStatus
+from thalweg.descent.run import Progress, Run
 from thalweg.descent.sharpness import GFSSharpness, Sharpness
 
 __all__ = [
+    "Checkpoint",
     "GFSSharpness",
     "Measurement",
     "Progress",
@@ -15,4 +22,6 @@ __all__ = [
     "RunStatus",
     "Sharpness",
     "descend",
+    "read_checkpoint",
+    "write_checkpoint",
 ]

@@ -1,6 +1,6 @@
 """What a run has recorded so far, and the dataset made of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,12 @@ class Record:
             for m, schedule in zip(measurements, self.schedules, strict=True)
             for name in m.variables
         }
+
+    def take_over(self, losses: NDArray[Any], readings: Mapping[str, NDArray[Any]]) -> None:
+        """Go on with what an earlier record, with the same axes, has kept."""
+        self.losses[:] = losses
+        for name, values in readings.items():
+            self.readings[name][:] = values
 
     def due(self, step: int) -> list[int]:
         """Return the numbers of the measurements to be made at `step`."""

@@ -1,20 +1,13 @@
 """What a descent returns, and how it can end."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import xarray as xr
 from jaxtyping import PyTree
 
+from thalweg.descent.checkpoint import Checkpoint, RunStatus
 from thalweg.flow.method import Progress as FlowProgress
-
-
-class RunStatus(StrEnum):
-    """How a run ended."""
-
-    COMPLETED = "completed"
-    DIVERGED = "diverged"
-    STOPPED = "stopped"
 
 
 @dataclass(frozen=True)
@@ -33,6 +26,15 @@ class Progress:
         The loss at `step`.
     flow
         While a gradient flow solution is being measured: where that flow stands.
+    gradient_evaluations
+        All work so far, of earlier runs too, but not that of a measurement in hand.
+    readings
+        Measurements made so far, in all runs.
+    checkpoint
+        Returns what `descend(..., checkpoint=...)` needs to go on from here. To be called at once:
+        the descent goes on when the report returns.
+    dataset
+        Returns everything measured so far, as `Run.dataset` will be; also to be called at once.
     """
 
     run: int
@@ -42,6 +44,10 @@ class Progress:
     steps: int
     loss: float
     flow: FlowProgress | None = None
+    gradient_evaluations: float = 0.0
+    readings: int = 0
+    checkpoint: Callable[[], Checkpoint] | None = None
+    dataset: Callable[[], xr.Dataset] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,14 @@ from jaxtyping import PyTree
 
 from thalweg.curvature import top_eigenpairs
 from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule
+from thalweg.flow.course import Course, Courses, Landing
+from thalweg.flow.exponential import exponential_move
 from thalweg.flow.fall import Fall, gfs_sharpness_fall
+from thalweg.flow.finish import Finish
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.method import Method
+from thalweg.flow.runge_kutta4 import steps_of_length
+from thalweg.flow.segment import one_step
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.problems import COST, Problem
 
@@ -195,3 +200,10 @@ def _is_open(one: FlowSolution, other: FlowSolution) -> bool:
 def _check_positive(name: str, value: float) -> None:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+MEMORIES = (
+    *(_Solved, FlowSolution, Status, Courses, Course, Landing, Finish),
+    *(one_step, exponential_move, steps_of_length),
+)
+"""The types, and the steps of methods, that memories of these measurements are made of."""

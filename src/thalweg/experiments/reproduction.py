@@ -16,7 +16,7 @@ from thalweg.experiments.command import command_of
 from thalweg.experiments.confirmation import confirm_rise
 from thalweg.experiments.experiment import DescentExperiment
 from thalweg.experiments.report import ChapterResult, RunResult, markdown, page
-from thalweg.experiments.runner import Report, prepare
+from thalweg.experiments.runner import Report, has_finished, prepare, prepare_to_resume
 from thalweg.problems import Problem
 from thalweg.results import DATASET, FIGURE, RunFolder, load, replacing, to_json
 
@@ -66,11 +66,14 @@ def reproduce(
         began = time.perf_counter()
         path = folder / chapter.folder
         begun = _holds(chapter, path)
-        if begun and not overwrite and _has_finished(path):
+        if begun and not overwrite and has_finished(path):
             announce(f"{chapter.title}: finished before, in {path}")
+        elif begun and not overwrite:
+            announce(f"{chapter.title}: continued, in {path}")
+            prepare_to_resume(path).run(report)
         else:
             announce(f"{chapter.title}: in {path}")
-            prepare(chapter.config, path, overwrite=overwrite or begun).run(report)
+            prepare(chapter.config, path, overwrite=overwrite).run(report)
         done.append(_result(chapter, path))
         _write(folder, size, done)
         announce(f"{chapter.title}: {_verdicts(done[-1])}; {time.perf_counter() - began:.0f} s")
@@ -107,12 +110,6 @@ def _holds(chapter: Chapter, path: Path) -> bool:
         return False
     wanted = to_json({"experiment": chapter.config.name, **asdict(chapter.config)})
     return to_json(RunFolder.open(path).read_config()) == wanted
-
-
-def _has_finished(path: Path) -> bool:
-    """Whether the chapter in the folder ran to its end."""
-    summary = load(path).summary
-    return summary is not None and all(run["status"] != "stopped" for run in summary["runs"])
 
 
 def _result(chapter: Chapter, path: Path) -> ChapterResult:

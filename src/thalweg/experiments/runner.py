@@ -1,18 +1,24 @@
 """From a configuration to a folder with results and figure."""
 
+import json
 import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import xarray as xr
 
 from thalweg import descent, figures
+from thalweg.experiments import EXPERIMENTS
 from thalweg.experiments.experiment import DescentExperiment, Experiment, Study
+from thalweg.experiments.saving import Saver, differences, stamp
+from thalweg.experiments.stored import experiment_of
 from thalweg.experiments.summary import summarise
-from thalweg.results import RunFolder
+from thalweg.lock import Lock
+from thalweg.problems import COST
+from thalweg.results import RunFolder, load, to_json
 
 Report = Callable[[descent.Progress], bool | None]
 
@@ -23,11 +29,13 @@ def run(
     *,
     overwrite: bool = False,
     report: Report | None = None,
+    budget: "Budget | None" = None,
 ) -> dict[str, Any]:
     """Run an experiment and leave `config.json`, `result.nc`, `summary.json` and `figure.png`.
 
     The precision is that of JAX's default: switch on `jax_enable_x64` first (the command line
-    does).
+    does). While it runs, the folder has a checkpoint and the results so far; a run that did not
+    end is continued by `resume`.
 
     Parameters
     ----------
@@ -40,6 +48,8 @@ def run(
     report
         Called now and then with a `descent.Progress`; a true return value stops the descent. What
         was reached by then is written all the same (so too after Ctrl-C).
+    budget
+        What the run may take.
 
     Returns
     -------
@@ -52,78 +62,265 @@ def run(
         An option that makes no sense: raised before anything is written.
     FileExistsError
         The folder holds a run and `overwrite` is false, or holds other things than a run.
+    thalweg.lock.InUseError
+        Another process runs in the folder.
     """
-    return prepare(config, folder, overwrite=overwrite).run(report)
+    return prepare(config, folder, overwrite=overwrite).run(report, budget)
+
+
+def resume(
+    folder: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    report: Report | None = None,
+    budget: "Budget | None" = None,
+) -> dict[str, Any]:
+    """Continue the run in a folder, from its last checkpoint; a finished one is left as it is.
+
+    On the same machine, with the same versions, every number is that of a run that was never
+    interrupted, bit for bit; only wall-clock times differ.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    force
+        Continue also where configuration, versions or machine are others than before, so that
+        numbers may differ in their last digits.
+    report, budget
+        As for `run`; a budget of evaluations covers all of the run, one of time this part of it.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder holds no run.
+    ValueError
+        The configuration or the checkpoints are damaged, or differ (see `force`).
+    thalweg.lock.InUseError
+        Another process runs in the folder.
+    """
+    if has_finished(folder):
+        summary = load(folder).summary
+        assert summary is not None
+        return summary
+    return prepare_to_resume(folder, force=force).run(report, budget)
+
+
+def has_finished(folder: str | os.PathLike[str]) -> bool:
+    """Whether the run in a folder ran to its end. Raises as `thalweg.results.RunFolder.open`."""
+    summary = RunFolder.open(folder).read_summary()
+    runs = summary.get("runs") if summary is not None else None
+    return isinstance(runs, list) and all(
+        isinstance(run, dict) and run.get("status") != "stopped" for run in runs
+    )
 
 
 def prepare(
     config: Experiment, folder: str | os.PathLike[str], *, overwrite: bool = False
 ) -> "Prepared | PreparedStudy":
     """Check everything that can be wrong with the input, and make the folder. Raises as `run`."""
+    built = _built(config)
+    path = RunFolder.create(folder, overwrite=overwrite).path
+    lock = Lock.take(path)
+    try:
+        # Again, now that nobody else can change it.
+        created = RunFolder.create(folder, overwrite=overwrite)
+    except BaseException:
+        lock.release()
+        raise
+    return _prepared(config, built, created, lock)
+
+
+def prepare_to_resume(
+    folder: str | os.PathLike[str], *, force: bool = False
+) -> "Prepared | PreparedStudy":
+    """Read and check everything that a run needs to go on. Raises as `resume`."""
+    opened = RunFolder.open(folder)
+    config = experiment_of(opened.read_config(), EXPERIMENTS)
+    built = _built(config)
+    lock = Lock.take(opened.path)
+    try:
+        opened.remove_temporaries()
+        prepared = _prepared(config, built, opened, lock)
+        if isinstance(prepared, PreparedStudy):
+            return prepared
+        return replace(prepared, checkpoint=_read_checkpoint(prepared, force=force))
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _built(config: Experiment) -> tuple[Any, Any] | None:
+    """Return problem and start of a descent that begins with a finite loss."""
     config.check()
-    if isinstance(config, Study):
-        return PreparedStudy(config, RunFolder.create(folder, overwrite=overwrite))
-    assert isinstance(config, DescentExperiment)
+    if not isinstance(config, DescentExperiment):
+        return None
     problem, start = config.build()
     if not math.isfinite(loss := float(problem(start))):
         raise ValueError(f"the loss at the start is {loss}: choose a smaller start")
-    return Prepared(config, problem, start, RunFolder.create(folder, overwrite=overwrite))
+    return problem, start
+
+
+def _prepared(
+    config: Experiment, built: tuple[Any, Any] | None, folder: RunFolder, lock: Lock
+) -> "Prepared | PreparedStudy":
+    if isinstance(config, Study):
+        return PreparedStudy(config, folder, lock)
+    assert isinstance(config, DescentExperiment)
+    assert built is not None
+    return Prepared(config, *built, folder, lock)
+
+
+def _read_checkpoint(prepared: "Prepared", *, force: bool) -> descent.Checkpoint | None:
+    """Return the last checkpoint that can be read; `None` where none has been written yet."""
+    folder, start = prepared.folder, prepared.start
+    there = [path for path in (folder.checkpoint, folder.checkpoint_before) if path.exists()]
+    for path in there:
+        try:
+            checkpoint, then = descent.read_checkpoint(path, start)
+        except ValueError:
+            continue
+        found = differences(then, stamp(_stored(prepared.config)))
+        if found and not force:
+            raise ValueError(
+                f"{folder.path} was begun under other conditions, so numbers may differ: "
+                f"{'; '.join(found)}; `thalweg resume {folder.path} --force` continues all the same"
+            )
+        return checkpoint
+    if there:
+        raise ValueError(
+            f"{there[0]} is damaged: begin anew with `thalweg run {prepared.config.name} --out "
+            f"{folder.path} --overwrite` and the options in config.json"
+        )
+    return None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may take: when it is used up, the run stops, and can be resumed.
+
+    Attributes
+    ----------
+    max_time
+        Seconds of wall-clock time, from the beginning of the descent or of its resumption.
+    max_evaluations
+        All work of the run, in gradient evaluations.
+    """
+
+    max_time: float = math.inf
+    max_evaluations: float = math.inf
+
+    def check(self) -> None:
+        """Raise a ValueError unless both are positive."""
+        for name, value in (("max_time", self.max_time), ("max_evaluations", self.max_evaluations)):
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value:g}: change it")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A descent whose input has been checked, and whose folder is there."""
+    """A descent whose input has been checked, and whose folder is there and locked."""
 
     config: DescentExperiment
     problem: Any
     start: Any
     folder: RunFolder
+    lock: Lock
+    checkpoint: descent.Checkpoint | None = None
 
-    def run(self, report: Report | None = None) -> dict[str, Any]:
-        """Descend, measure, write; return what `summary.json` holds.
+    def run(
+        self,
+        report: Report | None = None,
+        budget: Budget | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """Descend, measure, save, write; return what `summary.json` holds.
 
-        Nothing is written before there is a result: an exception on the way leaves the folder, and
+        Nothing is written before the descent has begun: an exception before leaves the folder, and
         an old run in it, as they were.
         """
+        try:
+            return self._run(report, budget or Budget(), warn)
+        finally:
+            self.lock.release()
+
+    def _run(
+        self, report: Report | None, budget: Budget, warn: Callable[[str], None] | None
+    ) -> dict[str, Any]:
         config = self.config
+        attributes = {"experiment": config.name}
+        saver = Saver(self.folder, _stored(config), attributes, self.start, warn)
+        deadline = time.monotonic() + budget.max_time
+
+        def watch(progress: descent.Progress) -> bool:
+            stopping = report is not None and bool(report(progress))
+            work = progress.gradient_evaluations
+            work += progress.flow.gradient_evaluations if progress.flow else COST.gradient
+            stopping |= time.monotonic() >= deadline or work > budget.max_evaluations
+            saver.consider(progress, stopping=stopping)
+            return stopping
+
         result = descent.descend(
             self.problem,
             self.start,
             step_size=config.step_size,
             steps=config.steps,
             measurements=_measurements(config),
-            report=report,
+            report=watch,
+            max_gradient_evaluations=budget.max_evaluations,
+            checkpoint=self.checkpoint,
         )
         summary = summarise(config.name, result)
+        saver.begin()
         _write(self.folder, config, result.dataset, summary)
+        if descent.RunStatus.STOPPED not in result.status:
+            self.folder.remove_checkpoint()
         return summary
 
 
 @dataclass(frozen=True)
 class PreparedStudy:
-    """A study whose input has been checked, and whose folder is there."""
+    """A study whose input has been checked, and whose folder is there and locked."""
 
     config: Study
     folder: RunFolder
+    lock: Lock
 
-    def run(self, report: Report | None = None) -> dict[str, Any]:
-        """Compute, write; return what `summary.json` holds. It is too quick for a `report`."""
-        began = time.perf_counter()
-        dataset, runs = self.config.compute()
-        summary = {
-            "experiment": self.config.name,
-            "runs": runs,
-            "seconds": time.perf_counter() - began,
-            "gradient_evaluations": sum(run["gradient_evaluations"] for run in runs),
-        }
-        _write(self.folder, self.config, dataset, summary)
-        return summary
+    def run(
+        self,
+        report: Report | None = None,
+        budget: Budget | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """Compute, write; return what `summary.json` holds.
+
+        It is too quick for reports, budgets and checkpoints.
+        """
+        try:
+            began = time.perf_counter()
+            dataset, runs = self.config.compute()
+            summary = {
+                "experiment": self.config.name,
+                "runs": runs,
+                "seconds": time.perf_counter() - began,
+                "gradient_evaluations": sum(run["gradient_evaluations"] for run in runs),
+            }
+            self.folder.write_config(_stored(self.config))
+            _write(self.folder, self.config, dataset, summary)
+            return summary
+        finally:
+            self.lock.release()
+
+
+def _stored(config: Experiment) -> dict[str, Any]:
+    """Return what `config.json` holds, as it is read back."""
+    stored: dict[str, Any] = json.loads(to_json({"experiment": config.name, **asdict(config)}))
+    return stored
 
 
 def _write(
     folder: RunFolder, config: Experiment, dataset: xr.Dataset, summary: dict[str, Any]
 ) -> None:
-    folder.write_config({"experiment": config.name, **asdict(config)})
     folder.write_dataset(dataset.assign_attrs(experiment=config.name))
     # From the stored results, before the summary, which says that the folder is complete.
     figures.save_run_figure(folder.path)

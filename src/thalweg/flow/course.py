@@ -13,14 +13,11 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from thalweg.flow.finish import LinearLimit
+from thalweg.flow.finish import Finish
 from thalweg.problems import FlatProblem
 
 Step = Callable[[FlatProblem, Array, Array, Array], Array]
 """`step(problem, w, length, bound)`: one step of a method, with no choice left to make."""
-
-Finish = Callable[[FlatProblem, Array], LinearLimit]
-"""The limit of the linearised flow, with no choice left to make."""
 
 
 @dataclass(frozen=True)

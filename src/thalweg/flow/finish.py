@@ -13,6 +13,7 @@ element, which the ill-conditioned `J Jᵀ` reaches hundreds of iterations later
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -42,6 +43,25 @@ class LinearLimit(NamedTuple):
     def is_useful(self) -> bool:
         """Whether the linear system was solved and its model predicted the loss at its end."""
         return bool(self.solved & (self.misfit < 0.5))
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The limit of the linearised flow with no choice left to make: so many iterations.
+
+    `by_residuals` tells the Gauss–Newton step, preconditioned by `inverse`, from the Newton step.
+    """
+
+    by_residuals: bool
+    inverse: Array | None
+    iterations: Array
+
+    def __call__(self, problem: FlatProblem, w: Array) -> LinearLimit:
+        """Return the limit of the flow linearised at `w`, whatever its residual."""
+        never = jnp.zeros((), w.dtype)
+        if self.by_residuals:
+            return gauss_newton_limit(self.inverse, problem, w, never, self.iterations)
+        return newton_limit(problem, w, never, self.iterations)
 
 
 def conjugate_gradients(

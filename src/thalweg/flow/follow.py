@@ -1,8 +1,6 @@
 """Follow the flow at one tolerance until the sharpness at its limit has settled."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from math import inf, isfinite, nan
 
@@ -11,8 +9,8 @@ import numpy as np
 from jaxtyping import Array
 
 from thalweg.curvature import Eigenpairs, top_eigenpairs
-from thalweg.flow.course import Course, Finish, Landing, Step
-from thalweg.flow.finish import LinearLimit, gauss_newton_limit, newton_limit
+from thalweg.flow.course import Course, Landing, Step
+from thalweg.flow.finish import Finish, LinearLimit, gauss_newton_limit, newton_limit
 from thalweg.flow.meter import Meter
 from thalweg.flow.saddle import curves_downwards
 from thalweg.flow.segment import FlowState, advance, one_step, start
@@ -280,17 +278,18 @@ class Pursuit:
         # Where zero loss lies ahead, the loss falls at least like a power of time.
         speed = float(jnp.linalg.norm(state.velocity))
         falls = float(state.time) * speed**2 > 0.1 * float(state.loss) or float(state.time) == 0
-        if self.problem.is_least_squares and falls:
-            finish: Callable[..., LinearLimit] = partial(gauss_newton_limit, self.kernel_inverse)
-            per_iteration = 2 * COST.jacobian_product
-        else:
-            finish, tolerance = newton_limit, tolerance / 10
-            per_iteration = COST.hessian_product
+        by_residuals = self.problem.is_least_squares and falls
+        per_iteration = 2 * COST.jacobian_product if by_residuals else COST.hessian_product
+        inverse = self.kernel_inverse if by_residuals else None
         most = jnp.asarray(int(min(affordable, MOST_ITERATIONS)))
-        limit = finish(self.problem, state.w, jnp.asarray(tolerance, dtype), most)
+        if by_residuals:
+            relative = jnp.asarray(tolerance, dtype)
+            limit = gauss_newton_limit(inverse, self.problem, state.w, relative, most)
+        else:
+            limit = newton_limit(self.problem, state.w, jnp.asarray(tolerance / 10, dtype), most)
         work = per_iteration * (float(limit.iterations) + 1) + 2 * COST.loss
         self.meter.spend(work)
-        return limit, _repeated(finish, limit), work
+        return limit, Finish(by_residuals, inverse, limit.iterations), work
 
     def _runs_away(self, state: FlowState) -> bool:
         """Whether the flow still moves as far per decade of time, while loss and curvature vanish.
@@ -308,9 +307,3 @@ class Pursuit:
         moves = [float(jnp.linalg.norm(y[3] - x[3])) for x, y in pairwise(marks)]
         vanishing = all(marks[-1][i] < 0.05 * marks[0][i] for i in (1, 2))
         return vanishing and moves[2] > 0.7 * moves[1] > 0.49 * moves[0]
-
-
-def _repeated(finish: Callable[..., LinearLimit], limit: LinearLimit) -> Finish:
-    """Return the same finish with exactly as many iterations, whatever its residual."""
-    never = jnp.zeros_like(limit.length)
-    return lambda problem, w: finish(problem, w, never, limit.iterations)

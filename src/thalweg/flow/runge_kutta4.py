@@ -36,10 +36,16 @@ class RungeKutta4:
         return solve(scheme, problem, w, request)
 
 
+def steps_of_length(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
+    """Return where `STEPS` steps of the given length altogether lead; a bound is not needed."""
+    del bound
+    return _many(problem, w, length / STEPS)
+
+
 class _FixedSteps(Pursuit):
     """Follows the flow with steps of `tolerance / λ`."""
 
-    step = staticmethod(lambda problem, w, length, bound: _many(problem, w, length / STEPS))
+    step = staticmethod(steps_of_length)
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
         step = tolerance / self.bound if self.bound > 0 else float(state.step)

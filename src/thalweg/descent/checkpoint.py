@@ -1,0 +1,114 @@
+"""Where a descent stands, complete: what it takes to go on as if nothing had happened."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, PyTree
+from numpy.typing import NDArray
+
+from thalweg.descent.codec import Codec
+from thalweg.descent.sharpness import MEMORIES
+
+
+class RunStatus(StrEnum):
+    """How a run ended."""
+
+    COMPLETED = "completed"
+    DIVERGED = "diverged"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run ended: its last parameters, its status with a sentence, its steps."""
+
+    w: PyTree
+    status: RunStatus
+    message: str
+    steps: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A descent between two compiled chunks, or in the middle of a measurement.
+
+    Attributes
+    ----------
+    axes
+        Step sizes, the steps at which losses are recorded, those of each measurement: what makes
+        two descents the same.
+    outcomes
+        Of the runs that have ended.
+    step, first_loss
+        Of the run in hand: the steps taken, and the loss at its start.
+    iterate
+        The arrays of the iterate, in order: parameters, loss, gradient, state of the optimiser.
+    measured
+        How many of the measurements that are due at `step` have been made.
+    memories
+        What each measurement has asked to be given again, by its number.
+    standing
+        How far the measurement in hand has got, in its own words; `None` for its beginning.
+    gradient_evaluations, seconds
+        Work and wall-clock time so far, of all runs.
+    losses, readings
+        Everything recorded, of all runs.
+    """
+
+    axes: list[NDArray[Any]]
+    outcomes: list[Outcome]
+    step: int
+    first_loss: float
+    iterate: list[Array]
+    measured: int
+    memories: dict[int, Any]
+    standing: Any
+    gradient_evaluations: float
+    seconds: float
+    losses: NDArray[np.float64]
+    readings: dict[str, NDArray[np.float64]]
+
+    def check_fits(self, axes: list[NDArray[Any]], iterate: PyTree) -> None:
+        """Raise a ValueError unless this is a checkpoint of a descent with these axes."""
+        shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(iterate)]
+        same = len(self.axes) == len(axes) and all(map(np.array_equal, self.axes, axes))
+        if not same or [(leaf.shape, leaf.dtype) for leaf in self.iterate] != shapes:
+            raise ValueError(
+                "the checkpoint is that of another descent: give the same problem, step sizes, "
+                "steps and measurements as before, or begin anew"
+            )
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint, w0: PyTree, stamp: Any = None) -> None:
+    """Write a checkpoint of a descent from `w0`, and a stamp (JSON values) that says whose it is.
+
+    Raises
+    ------
+    TypeError
+        A measurement has a memory of a type that cannot be written.
+    """
+    _codec(w0).write(path, (stamp, checkpoint))
+
+
+def read_checkpoint(path: Path, w0: PyTree) -> tuple[Checkpoint, Any]:
+    """Read a checkpoint of a descent from `w0`, and its stamp.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or its parameters have another structure than `w0`.
+    OSError
+        The file cannot be opened.
+    """
+    match _codec(w0).read(path):
+        case (stamp, Checkpoint() as checkpoint):
+            return checkpoint, stamp
+    raise ValueError(f"{path} holds no checkpoint")
+
+
+def _codec(w0: PyTree) -> Codec:
+    return Codec((Checkpoint, Outcome, RunStatus, *MEMORIES), like=w0)

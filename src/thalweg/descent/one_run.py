@@ -1,0 +1,228 @@
+"""One run of a descent, between two compiled chunks; and the books that its runs share."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import PyTree
+
+from thalweg.descent.checkpoint import Checkpoint, Outcome, RunStatus
+from thalweg.descent.loop import CHUNK, advance, first_iterate, sound
+from thalweg.descent.record import Record
+from thalweg.descent.run import Progress
+from thalweg.descent.updates import Update
+from thalweg.flow.method import Progress as FlowProgress
+from thalweg.problems import COST, Problem
+
+Report = Callable[[Progress], bool | None]
+
+DIVERGED_ABOVE = 1e6
+"""A run has diverged once its loss exceeds this many times max(|loss at the start|, 1)."""
+
+_PACE_SECONDS = 0.2
+"""Chunks are lengthened while they take less time than this, so that reports come often."""
+
+
+class Books:
+    """What all runs of a descent have in common: the record, the work, the time, the report."""
+
+    def __init__(
+        self,
+        record: Record,
+        step_sizes: list[float],
+        began: float,
+        report: Report | None,
+        budget: float,
+        thresholds: list[float],
+    ):
+        self.record, self.step_sizes, self.thresholds = record, step_sizes, thresholds
+        self.began, self.report, self.budget = began, report, budget
+        self.outcomes: list[Outcome] = []
+        self.work = 0.0
+        self.readings = 0
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time, that of the sessions before a checkpoint included."""
+        return time.perf_counter() - self.began
+
+    @property
+    def axes(self) -> list[Any]:
+        """What makes two descents the same."""
+        return [np.asarray(self.step_sizes), self.record.loss_steps, *self.record.schedules]
+
+    @property
+    def left(self) -> float:
+        """Work left in the budget."""
+        return self.budget - self.work
+
+    def dataset(self) -> xr.Dataset:
+        """Return everything recorded so far."""
+        return self.record.dataset(self.step_sizes, self.thresholds)
+
+    def take_over(self, checkpoint: Checkpoint) -> None:
+        """Go on with what was recorded up to a checkpoint."""
+        self.outcomes = list(checkpoint.outcomes)
+        self.work = checkpoint.gradient_evaluations
+        self.began -= checkpoint.seconds
+
+
+class Descent:
+    """One run: where it stands between two compiled chunks."""
+
+    def __init__(self, problem: Problem, update: Update, books: Books, steps: int):
+        self.problem, self.update, self.books, self.record = problem, update, books, books.record
+        self.run, self.step, self.steps = len(books.outcomes), 0, steps
+        self.loss = self.first_loss = math.nan
+        self.iterate: Any = None
+        self.w: PyTree = None
+        self.measured = 0
+        self.memories: dict[int, Any] = {}
+        self.standing: Any = None
+        self.pace = 1
+
+    def follow(self, w: PyTree, checkpoint: Checkpoint | None) -> Outcome:
+        """Descend from `w`, or from a checkpoint, to the last step or to where the run ends."""
+        self.w = w
+        try:
+            if checkpoint is None:
+                self._begin(w)
+            else:
+                self._restore(w, checkpoint)
+            limit = jnp.asarray(
+                DIVERGED_ABOVE * max(abs(self.first_loss), 1.0), self.iterate.loss.dtype
+            )
+            while True:
+                self.w = self.iterate.w
+                if not bool(sound(self.iterate, limit)):
+                    return self._end(RunStatus.DIVERGED)
+                if self._measure():
+                    return self._end(RunStatus.STOPPED)
+                asked_to_stop = self._reported()
+                if self.step == self.steps:
+                    return self._end(RunStatus.COMPLETED)
+                if asked_to_stop or self.books.left < COST.gradient:
+                    return self._end(RunStatus.STOPPED)
+                self._advance(limit)
+        except KeyboardInterrupt:
+            return self._end(RunStatus.STOPPED)
+
+    def _begin(self, w: PyTree) -> None:
+        self.iterate = first_iterate(self.problem, self.update, w)
+        self.loss = self.first_loss = loss = float(self.iterate.loss)
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"the loss at the start is {loss}: check the data and the parameters for NaN, "
+                "infinity and overflow"
+            )
+        self.books.work += COST.gradient
+        self.record.keep_losses(self.run, 0, np.asarray([loss]))
+
+    def _restore(self, w: PyTree, saved: Checkpoint) -> None:
+        shapes = eqx.filter_eval_shape(first_iterate, self.problem, self.update, w)
+        arrays, static = eqx.partition(shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+        saved.check_fits(self.books.axes, arrays)
+        self.iterate = eqx.combine(
+            jax.tree.unflatten(jax.tree.structure(arrays), saved.iterate), static
+        )
+        self.record.take_over(saved.losses, saved.readings)
+        self.step, self.first_loss = saved.step, saved.first_loss
+        self.loss = float(self.iterate.loss)
+        self.measured, self.standing = saved.measured, saved.standing
+        self.memories = dict(saved.memories)
+
+    def _checkpoint(self, standing: Any = None) -> Checkpoint:
+        return Checkpoint(
+            axes=self.books.axes,
+            outcomes=list(self.books.outcomes),
+            step=self.step,
+            first_loss=self.first_loss,
+            iterate=jax.tree.leaves(eqx.filter(self.iterate, eqx.is_array)),
+            measured=self.measured,
+            memories=dict(self.memories),
+            standing=standing,
+            gradient_evaluations=self.books.work,
+            seconds=self.books.seconds,
+            losses=self.record.losses.copy(),
+            readings={name: values.copy() for name, values in self.record.readings.items()},
+        )
+
+    def _advance(self, limit: Any) -> None:
+        began = time.perf_counter()
+        due = self.record.next_due(self.step)
+        wanted = (self.steps if due is None else due) - self.step
+        affordable = self.books.left // COST.gradient
+        count = int(min(self.pace, wanted, affordable))
+        self.iterate, taken, losses = advance(
+            self.problem, self.update, self.iterate, jnp.asarray(count), limit
+        )
+        kept = np.asarray(losses)[: int(taken)]
+        self.books.work += COST.gradient * kept.size
+        self.record.keep_losses(self.run, self.step + 1, kept)
+        self.step, self.loss = self.step + kept.size, float(kept[-1])
+        self.measured, self.standing = 0, None
+        seconds = time.perf_counter() - began
+        if count == self.pace and seconds < _PACE_SECONDS:
+            self.pace = min(2 * self.pace, CHUNK)
+        elif seconds > 4 * _PACE_SECONDS:
+            self.pace = max(self.pace // 2, 1)
+
+    def _measure(self) -> bool:
+        """Make the measurements that are due; return whether to stop."""
+        asked_to_stop = False
+
+        def relay(flow: FlowProgress) -> bool:
+            nonlocal asked_to_stop
+            asked_to_stop = self._reported(flow)
+            return asked_to_stop
+
+        due = self.record.due(self.step)
+        for number in due[self.measured :]:
+            if self.measured and self._reported():
+                return True
+            measurement = self.record.measurements[number]
+            memory = self.memories.get(number)
+            reading = measurement.measure(self.problem, self.w, memory, relay)
+            self.record.keep_reading(self.run, number, self.step, reading)
+            self.books.work += reading.gradient_evaluations
+            if asked_to_stop:
+                return True
+            self.memories[number] = reading.memory
+            self.books.readings += 1
+            self.measured, self.standing = self.measured + 1, None
+        return False
+
+    def _reported(self, flow: FlowProgress | None = None) -> bool:
+        books = self.books
+        if books.report is None:
+            return False
+        size = books.step_sizes[self.run]
+        where = (self.run, len(books.step_sizes), size, self.step, self.steps, self.loss, flow)
+        return bool(
+            books.report(
+                Progress(*where, books.work, books.readings, self._checkpoint, books.dataset)
+            )
+        )
+
+    def _end(self, status: RunStatus) -> Outcome:
+        step, steps, loss = self.step, self.steps, self.loss
+        if status is RunStatus.COMPLETED:
+            message = f"All {steps} steps were taken."
+        elif status is RunStatus.STOPPED:
+            message = (
+                f"The run was stopped at step {step} of {steps}: resume it, or run it again, to "
+                "finish it."
+            )
+        else:
+            reason = f"the loss is {loss:.3g}" if math.isfinite(loss) else "the loss is not finite"
+            message = (
+                f"Gradient descent diverged at step {step} ({reason}, or the gradient is not "
+                f"finite): choose a step size below {self.books.step_sizes[self.run]:g}."
+            )
+        return Outcome(self.w, status, message, step)

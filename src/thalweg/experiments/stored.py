@@ -1,0 +1,69 @@
+"""From what `config.json` holds back to a configuration, trusting none of it."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from thalweg.experiments.experiment import Experiment
+
+
+def experiment_of(stored: Mapping[str, Any], known: Mapping[str, type[Experiment]]) -> Experiment:
+    """Return the configuration whose `config.json` is `stored`.
+
+    Raises
+    ------
+    ValueError
+        It is none of a known experiment: a name, an option or a value that does not belong there.
+
+    Examples
+    --------
+    >>> from thalweg.experiments import EXPERIMENTS
+    >>> experiment_of({"experiment": "scalar", "steps": 7}, EXPERIMENTS).steps
+    7
+    """
+    options = dict(stored)
+    name = options.pop("experiment", None)
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"the configuration names no known experiment but {name!r}")
+    kind = known[name]
+    hints = typing.get_type_hints(kind)
+    fields = {field.name for field in dataclasses.fields(kind)}
+    unknown = sorted(set(options) - fields)
+    if unknown:
+        raise ValueError(f"the configuration has the unknown option {unknown[0]!r}")
+    config = kind(**{key: _as(value, hints[key], key) for key, value in options.items()})
+    config.check()
+    return config
+
+
+def _as(value: Any, hint: Any, name: str) -> Any:
+    """Return the value as its type asks for, or raise."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for part in parts:
+            try:
+                return _as(value, part, name)
+            except ValueError:
+                continue
+    elif origin is typing.Literal:
+        if value in parts:
+            return value
+    elif origin is tuple:
+        if isinstance(value, list):
+            return tuple(_as(entry, parts[0], name) for entry in value)
+    elif hint is type(None):
+        if value is None:
+            return None
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return value
+    elif isinstance(hint, type) and issubclass(hint, Enum | Path):
+        if isinstance(value, str):
+            return hint(value)
+    elif isinstance(hint, type) and type(value) is hint:
+        return value
+    raise ValueError(f"the configuration has {value!r} for {name}, which cannot be")
