@@ -106,13 +106,9 @@ def top_eigenpairs(
     k = _checked(k, tol, max_products, vector)
     if p <= DENSE_UP_TO:
         return _on_host(_dense(problem, vector, k, jnp.asarray(tol, vector.dtype)))
-    key = jax.random.key(seed)
-    block = (
-        random_block(key, p, k, vector.dtype)
-        if start is None
-        else warm_block(key, _checked_start(start, vector), k, tol=tol)
-    )
+    known = None if start is None else _checked_start(start, vector)
     limits = jnp.asarray(tol, vector.dtype), jnp.asarray(max_products, jnp.int32)
+    block = _start_block(jnp.asarray(seed), vector, known, k, limits[0])
     return _on_host(_matrix_free(problem, vector, block, *limits))
 
 
@@ -140,6 +136,14 @@ def sharpness(loss: Callable[[Any], Any], w: PyTree, *, tol: float = 1e-6) -> fl
             stacklevel=2,
         )
     return float(pairs.values[0])
+
+
+@eqx.filter_jit
+def _start_block(seed: Array, w: Array, known: Array | None, k: int, tol: Array) -> Array:
+    key = jax.random.key(seed)
+    if known is None:
+        return random_block(key, w.size, k, w.dtype)
+    return warm_block(key, known, k, tol=tol)
 
 
 @eqx.filter_jit

@@ -16,10 +16,9 @@ from thalweg.problems import (
     COST,
     DiagonalNetwork,
     FlatProblem,
-    Problem,
     ScalarNetwork,
 )
-from thalweg.problems.diagonal_flow import DiagonalLimit, DualCoordinates
+from thalweg.problems.diagonal_flow import DualCoordinates, has_closed_form
 from thalweg.problems.problem import Params
 from thalweg.problems.scalar_flow import ScalarLimits
 
@@ -53,7 +52,8 @@ class ClosedForm:
     def applies(problem: FlatProblem, w: Array) -> bool:
         """Return whether the flow of `problem` from the vector `w` has a closed form."""
         if isinstance(problem.problem, DiagonalNetwork):
-            return problem.problem.has_flow_limit(problem.tree(w))
+            u, v = np.split(np.asarray(w), 2)
+            return bool(np.all(has_closed_form(u, v, problem.problem.depth)))
         return isinstance(problem.problem, ScalarNetwork)
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
@@ -69,27 +69,28 @@ class ClosedForm:
                 f"there is no closed form for {type(problem.problem).__name__} from this start; "
                 "leave method out, or pass one that integrates the flow"
             )
-        return _judged(problem, _found(problem.problem, problem.tree(w), request.previous), request)
+        # The problem itself is passed on, not the flat view of it: what is compiled for one start
+        # then serves every start of the same shape.
+        network = problem.problem
+        if isinstance(network, DiagonalNetwork):
+            found = _diagonal(network, w, request.previous)
+        else:
+            assert isinstance(network, ScalarNetwork)
+            found = _scalar(network, w)
+        return _judged(found, request)
 
 
 @dataclass(frozen=True)
 class _Found:
-    w: Params
+    """A limit, as a vector, and what is known there."""
+
+    w: Array | np.ndarray
     sharpness: float
     error: float
     loss: float
     is_saddle: bool
     cost: float
-    eigenvector: Array | None
-
-
-def _found(problem: Problem, w: Params, previous: FlowSolution | None) -> _Found:
-    # The problem itself is passed on, not the flat view of it: what is compiled for one start
-    # then serves every start of the same shape.
-    if isinstance(problem, ScalarNetwork):
-        return _scalar(problem, w)
-    assert isinstance(problem, DiagonalNetwork)
-    return _diagonal(problem, w, previous)
+    eigenvector: Array | np.ndarray | None
 
 
 @eqx.filter_jit
@@ -117,39 +118,41 @@ def _scalar(network: ScalarNetwork, w: Array) -> _Found:
 
 @eqx.filter_jit
 def _diagonal_arrays(
-    network: DiagonalNetwork, coordinates: DualCoordinates, w: Params, near: Params
-) -> tuple[DiagonalLimit, Array]:
-    found = network.flow_limit(w, coordinates, near)
-    return found, network({"u": found.u, "v": found.v})
+    network: DiagonalNetwork, coordinates: DualCoordinates, w: Array, near: Params | None
+) -> tuple[Array, Array, Array, Array, Array, Array]:
+    u, v = jnp.split(w, 2)
+    found = network.flow_limit({"u": u, "v": v}, coordinates, near)
+    limit = jnp.concatenate([found.u, found.v])
+    loss = network({"u": found.u, "v": found.v})
+    return limit, found.sharpness, found.error, loss, found.iterations, found.eigenvector
 
 
-def _diagonal(network: DiagonalNetwork, w: Params, previous: FlowSolution | None) -> _Found:
-    coordinates = network.coordinates(jnp.result_type(*jax.tree.leaves(w)))
-    near = _same_kind(previous.w, w) if previous is not None else w
-    found, loss = jax.device_get(_diagonal_arrays(network, coordinates, w, near))
+def _diagonal(network: DiagonalNetwork, w: Array, previous: FlowSolution | None) -> _Found:
+    near = previous.w if previous is not None and _fits(previous.w, w) else None
+    found = _diagonal_arrays(network, network.coordinates(w.dtype), w, near)
+    limit, sharpness, error, loss, iterations, eigenvector = jax.device_get(found)
     k = min(network.x.shape)
     newton = k * COST.hessian_product + COST.gradient
     ends = 2 * k * COST.jacobian_product + 2 * k * COST.hessian_product
     return _Found(
-        {"u": jnp.asarray(found.u), "v": jnp.asarray(found.v)},
-        float(found.sharpness),
-        float(found.error),
+        limit,
+        float(sharpness),
+        float(error),
         float(loss),
         False,
-        ends + int(found.iterations) * newton,
-        found.eigenvector if isfinite(found.sharpness) else None,
+        ends + int(iterations) * newton,
+        eigenvector if isfinite(sharpness) else None,
     )
 
 
-def _same_kind(near: Params, w: Params) -> Params:
-    """Return `near` if it can stand in the place of `w`, else `w`."""
-    leaves = [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in jax.tree.leaves(near)]
-    expected = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(w)]
-    same_tree: bool = jax.tree.structure(near) == jax.tree.structure(w)  # type: ignore[operator]
-    return near if same_tree and leaves == expected else w
+def _fits(near: Params, w: Array) -> bool:
+    """Return whether `near` is the parameters of a network with the parameter vector `w`."""
+    if not isinstance(near, dict) or set(near) != {"u", "v"}:
+        return False
+    return all(a.shape == (w.size // 2,) and a.dtype == w.dtype for a in near.values())
 
 
-def _judged(problem: FlatProblem, found: _Found, request: Request) -> FlowSolution:
+def _judged(found: _Found, request: Request) -> FlowSolution:
     if found.is_saddle:
         status = Status.SADDLE
     elif not (isfinite(found.sharpness) and isfinite(found.loss)):
@@ -160,7 +163,7 @@ def _judged(problem: FlatProblem, found: _Found, request: Request) -> FlowSoluti
         status = Status.CONVERGED
     error = found.error if isfinite(found.error) else inf
     return FlowSolution(
-        w=problem.flat(found.w),
+        w=jnp.asarray(found.w),
         sharpness=found.sharpness,
         sharpness_error=error,
         loss=found.loss,

@@ -13,7 +13,6 @@ from thalweg.problems.diagonal_flow import (
     DiagonalLimit,
     DualCoordinates,
     dual_coordinates,
-    has_closed_form,
     solve,
 )
 from thalweg.problems.problem import Params, Problem
@@ -99,20 +98,13 @@ class DiagonalNetwork(Problem):
                 kept[dtype] = dual_coordinates(*self._data(dtype))
         return kept[dtype]
 
-    def has_flow_limit(self, w: Params) -> bool:
-        """Return whether `flow_limit` applies to the start `w`.
-
-        No coordinate of `u` and `v` may be zero; at odd depths `u_j` and `v_j` must have the same
-        sign.
-        """
-        return bool(np.all(has_closed_form(np.asarray(w["u"]), np.asarray(w["v"]), self.depth)))
-
     def flow_limit(
         self, w: Params, coordinates: DualCoordinates | None = None, near: Params | None = None
     ) -> DiagonalLimit:
         """Return where gradient flow from `w` ends: traceable, for one start.
 
-        NaN unless `has_flow_limit(w)`: the flow may then end in a saddle. For many starts compute
+        NaN where a coordinate of `u` or `v` is zero or, at odd depths, where `u_j` and `v_j` have
+        different signs: the flow may then end in a saddle. For many starts compute
         `coordinates` once and `jax.vmap` over `w`. `near`, the limit of a neighbour, saves
         iterations.
         """

@@ -10,11 +10,13 @@ on the machine.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
@@ -204,18 +206,43 @@ def flatten(loss: Callable[[Any], Any], w: Params) -> tuple[FlatProblem, Array]:
     return flat, vector
 
 
+@lru_cache(maxsize=64)
+def _value_kind(structure: Any, kinds: Any, rest_structure: Any, constants: Any) -> tuple[Any, ...]:
+    """Return shape and dtype of the loss, `None` where it is no array, and the name of its type.
+
+    Of what a problem and its parameters are made of, without the numbers: a descent that measures
+    every iterate asks for the same thing every time, and tracing takes longer than small losses.
+    """
+    leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds]
+    rest = jax.tree.unflatten(rest_structure, constants)
+
+    def value(leaves: list[Any]) -> Any:
+        problem, w = eqx.combine(jax.tree.unflatten(structure, leaves), rest)
+        return problem(w)
+
+    out = eqx.filter_eval_shape(value, leaves)
+    return getattr(out, "shape", None), getattr(out, "dtype", None), type(out).__name__
+
+
+def _is_traced(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray)
+
+
 def _check_scalar(flat: FlatProblem, vector: Array) -> None:
+    arrays, rest = eqx.partition((flat.problem, flat.tree(vector)), _is_traced)
+    leaves, structure = jax.tree.flatten(arrays)
+    constants, rest_structure = jax.tree.flatten(rest)
+    kinds = tuple((leaf.shape, jnp.result_type(leaf)) for leaf in leaves)
     try:
-        out = eqx.filter_eval_shape(flat.problem, flat.tree(vector))
+        shape, dtype, name = _value_kind(structure, kinds, rest_structure, tuple(constants))
     except (TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"the loss cannot be evaluated at these parameters (do the shapes fit?): {reason}"
         ) from error
-    shape, dtype = getattr(out, "shape", None), getattr(out, "dtype", None)
     if shape != () or dtype is None or not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(
             "the loss must return one real scalar, but returned "
-            f"{'shape ' + str(shape) if shape is not None else type(out).__name__}; "
+            f"{'shape ' + str(shape) if shape is not None else name}; "
             "reduce it, e.g. with jnp.mean"
         )
