@@ -93,7 +93,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(thalweg, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "no-such", "--out", "OUT"], "'no-such'; known: digits-mlp, scalar, squared-regre"),
+        (["run", "no-such", "--out", "OUT"], "'no-such'; known: digits-mlp, scalar, scalar-plane"),
         (["run", "--out", "OUT"], "name an experiment right after `run`; known: digits-mlp"),
         (["run"], "name an experiment"),
         (["run", "scalar"], "--out"),
@@ -194,6 +194,9 @@ def test_list_and_help(thalweg, capsys):
     assert [line.split()[0] for line in listing.splitlines()] == [
         "digits-mlp",
         "scalar",
+        "scalar-plane",
+        "scalar-sweep",
+        "scalar-bifurcation",
         "squared-regression",
     ]
     for arguments in ([], ["--help"], ["run", "--help"]):

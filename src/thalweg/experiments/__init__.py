@@ -9,10 +9,21 @@ from typing import Any
 from thalweg.experiments.digits_mlp import DigitsMLP
 from thalweg.experiments.experiment import DescentExperiment, Experiment, Study
 from thalweg.experiments.scalar import Scalar
+from thalweg.experiments.scalar_bifurcation import ScalarBifurcation
+from thalweg.experiments.scalar_plane import ScalarPlane
+from thalweg.experiments.scalar_sweep import ScalarSweepStudy
 from thalweg.experiments.squared_regression import SquaredRegressionExperiment
 
 EXPERIMENTS: dict[str, type[Experiment]] = {
-    experiment.name: experiment for experiment in (DigitsMLP, Scalar, SquaredRegressionExperiment)
+    experiment.name: experiment
+    for experiment in (
+        DigitsMLP,
+        Scalar,
+        ScalarPlane,
+        ScalarSweepStudy,
+        ScalarBifurcation,
+        SquaredRegressionExperiment,
+    )
 }
 """The experiments by their names on the command line."""
 
@@ -22,6 +33,9 @@ __all__ = [
     "DigitsMLP",
     "Experiment",
     "Scalar",
+    "ScalarBifurcation",
+    "ScalarPlane",
+    "ScalarSweepStudy",
     "SquaredRegressionExperiment",
     "Study",
     "run",

@@ -1,8 +1,6 @@
 """The figure of a run: loss, sharpness and gradient flow solution (GFS) sharpness by step."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -16,29 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from thalweg import results
+from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE
 
-# Okabe and Ito's colours, which the colour-blind tell apart; without the yellow, too pale on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_GREY = "0.35"
-_DASHES = (0, (5, 3))
-_STYLE: Any = {  # matplotlib types its keys as one literal of hundreds
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.labelsize": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "axes.formatter.use_mathtext": True,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "text.usetex": False,
-    "figure.dpi": 100,
-}
 _WIDTH, _PANEL_HEIGHT, _TITLE_HEIGHT, _LEGEND_ROW = 6.4, 2.0, 0.4, 0.17  # inches
 _LEGEND_COLUMNS = 2  # three of the longest entries are wider than the figure
-_DPI = 200
 # Above this many points a line is drawn thin, and points lose their markers and caps.
 _MANY_ON_A_LINE, _MANY_MARKERS = 300, 60
 
@@ -82,7 +61,7 @@ def plot_run(dataset: xr.Dataset) -> Figure:
     panels = [name for name in draws if name in dataset]
     if not panels:
         raise ValueError(f"the dataset has none of {', '.join(draws)}: nothing to draw")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(layout="constrained")
         grid = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         styles = _styles(dataset)
@@ -104,26 +83,6 @@ def plot_run(dataset: xr.Dataset) -> Figure:
     return figure
 
 
-def save_run_figure(folder: str | os.PathLike[str]) -> Path:
-    """Draw the run in a folder from its stored results, and write `figure.png` there.
-
-    Returns
-    -------
-    pathlib.Path
-        The path of the figure.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `thalweg.results.load`.
-    """
-    figure = plot_run(results.load(folder).dataset)
-    run_folder = results.RunFolder.open(folder)
-    with mpl.rc_context(_STYLE), run_folder.replacing(run_folder.figure) as temporary:
-        figure.savefig(temporary, dpi=_DPI)
-    return run_folder.figure
-
-
 def _styles(dataset: xr.Dataset) -> list[_Style]:
     """One colour and one name per run; runs of the same step size are told apart by number."""
     sizes = [f"{size:.6g}" for size in np.atleast_1d(dataset["step_size"].values)]
@@ -131,8 +90,8 @@ def _styles(dataset: xr.Dataset) -> list[_Style]:
         f"step size $\\eta$ = {size}" + (f", run {index}" if sizes.count(size) > 1 else "")
         for index, size in enumerate(sizes)
     ]
-    if len(sizes) <= len(_COLOURS):
-        colours: Any = _COLOURS[: len(sizes)]
+    if len(sizes) <= len(COLOURS):
+        colours: Any = COLOURS[: len(sizes)]
     else:
         # The upper end of viridis is too pale on white.
         colours = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(sizes)))
@@ -226,7 +185,7 @@ def _draw_threshold(
         axes.axhline(
             threshold,
             color=_darker(style.colour) if several else "black",
-            linestyle=_DASHES,
+            linestyle=DASHES,
             linewidth=1.0,
             zorder=zorder,
         )
@@ -243,9 +202,9 @@ def _legend_handles(dataset: xr.Dataset, styles: list[_Style], panels: list[str]
     ]
     with_threshold = {"sharpness", "gfs_sharpness"} & set(panels)
     if with_threshold and np.any(np.isfinite(_thresholds(dataset))):
-        colour = "black" if len(styles) == 1 else _GREY
+        colour = "black" if len(styles) == 1 else GREY
         handles.append(
-            Line2D([], [], color=colour, linestyle=_DASHES, label="stability threshold $2/\\eta$")
+            Line2D([], [], color=colour, linestyle=DASHES, label="stability threshold $2/\\eta$")
         )
     if "gfs_sharpness" in panels:
         handles += _gfs_handles(dataset, styles)
@@ -254,7 +213,7 @@ def _legend_handles(dataset: xr.Dataset, styles: list[_Style], panels: list[str]
 
 def _gfs_handles(dataset: xr.Dataset, styles: list[_Style]) -> list[Artist]:
     """Legend entries of the GFS panel; the error in numbers, as its band may be too thin to see."""
-    colour = styles[0].colour if len(styles) == 1 else _GREY
+    colour = styles[0].colour if len(styles) == 1 else GREY
     largest, any_hollow = 0.0, False
     for run in range(len(styles)):
         values = _known(dataset, "gfs_sharpness", run)[1]

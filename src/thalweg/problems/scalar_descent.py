@@ -42,3 +42,17 @@ def settled_sharpness(w: Array, target: Array) -> Array:
     pairs = jnp.sum(inverse * (total[None] - inverse), axis=0)
     norm = jnp.sum(others * others, axis=0)
     return norm + (product - target) * product**3 * pairs / norm
+
+
+def hessian_product(w: Array, vector: Array, target: Array) -> Array:
+    """Return `H(w) v`, shape `(D, ...)`, where no coordinate of `w` is zero.
+
+    `H = P Pᵀ + (π - y) K`, with `K_ij = π / (w_i w_j)` off the diagonal and `K_ii = 0`.
+    """
+    product, others = product_and_others(w)
+    along = vector / w
+    rest = (jnp.sum(along, axis=0)[None] - along) / w
+    return (
+        others * jnp.sum(others * vector, axis=0)[None]
+        + ((product - target) * product)[None] * rest
+    )

@@ -1,0 +1,187 @@
+"""The plane of scalar networks of depth two: flow lines, minima, and a zigzagging descent."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from thalweg.experiments.experiment import Study, check_positive
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+
+_GRID, _POINTS, _LINES = 240, 200, 9
+_FAR = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalarPlane(Study):
+    """Gradient descent in the plane of a scalar network of depth two, and the flow around it.
+
+    Attributes
+    ----------
+    init
+        The two parameters at the start.
+    step_size
+        Step size of gradient descent; several numbers are several paths from the same start.
+    steps
+        Number of steps of gradient descent.
+    target
+        The number that the product of the two parameters is fitted to (positive).
+    """
+
+    name: ClassVar[str] = "scalar-plane"
+    summary: ClassVar[str] = "depth two: flow lines, minima and a zigzagging path in the plane"
+
+    init: tuple[float, float] = (1.5, 0.65)
+    step_size: tuple[float, ...] = (0.85,)
+    steps: int = 60
+    target: float = 1.0
+
+    def check(self) -> None:
+        """As for every experiment: start, step sizes, numbers."""
+        if not all(math.isfinite(number) and number > 0 for number in self.init):
+            raise ValueError(f"init must hold two positive numbers, got {self.init}")
+        if not self.step_size:
+            raise ValueError("step_size is empty: give at least one positive number")
+        for size in self.step_size:
+            check_positive("step_size", size)
+        check_positive("target", self.target)
+        self.check_at_least("steps", 1)
+
+    def compute(self) -> "tuple[xr.Dataset, list[dict[str, Any]]]":
+        """Follow the paths, and lay out the plane around them."""
+        import numpy as np
+        import xarray as xr
+
+        from thalweg.problems import ScalarNetwork
+        from thalweg.theory.orbits import scalar_orbits
+
+        sizes = np.array(self.step_size)
+        starts = np.repeat([self.init], len(sizes), axis=0)
+        path = scalar_orbits(starts, sizes, skip=0, keep=self.steps + 1, target=self.target).w
+        # What diverges is left out from there on.
+        near = np.logical_and.accumulate(np.all(np.abs(path) < _FAR, axis=2), axis=1)
+        path = np.where(near[..., None], path, np.nan)
+        found = ScalarNetwork(2, self.target).flow_limits(path.reshape(-1, 2))
+        axis = ("run", "gfs_step")
+        steps = np.arange(self.steps + 1)
+        shape = path.shape[:2]
+        along = {
+            "w": (("run", "step", "coordinate"), path),
+            "loss": (("run", "step"), 0.5 * (path[..., 0] * path[..., 1] - self.target) ** 2),
+            "sharpness": (("run", "sharpness_step"), _sharpness(path, self.target)),
+            "gfs_sharpness": (axis, found.sharpness.reshape(shape)),
+            "gfs_sharpness_error": (axis, found.error.reshape(shape)),
+            "gfs_status": (axis, np.where(found.is_saddle, 4, 0).reshape(shape)),
+        }
+        size = 1.08 * max(np.nanmax(path), 1.6 * math.sqrt(self.target))
+        size = min(size, 3 * max(*self.init, math.sqrt(self.target)))
+        dataset = xr.Dataset(
+            {**along, **_plane(size, self.target)},
+            {
+                "step_size": ("run", sizes),
+                "threshold": ("run", 2 / sizes),
+                "step": steps,
+                "sharpness_step": steps,
+                "gfs_step": steps,
+            },
+            {"target": self.target},
+        )
+        return dataset, [_summary(dataset.isel(run=run)) for run in range(len(sizes))]
+
+    def report(self, summary: dict[str, Any]) -> str:
+        """Return one line for each path."""
+        lines = []
+        for run in summary["runs"]:
+            final, told = run["final"], run["monotonicity"]
+            lines.append(
+                f"step size {run['step_size']:g}, 2/η = {run['threshold']:.5g}: {run['status']}, "
+                f"loss {_shown(final['loss'])}, GFS sharpness {_shown(final['gfs_sharpness'])}: "
+                f"{told['verdict']} ({told['falls']} falls, {told['rises']} rises, "
+                f"{told['undecided']} undecided)"
+            )
+        return "\n".join([*lines, f"{summary['seconds']:.1f} s"])
+
+
+def _sharpness(path: "np.ndarray", target: float) -> "np.ndarray":
+    """Return the top eigenvalue of `[[y², 2xy - t], [2xy - t, x²]]`."""
+    import numpy as np
+
+    x, y = path[..., 0], path[..., 1]
+    half = (x * x - y * y) / 2
+    return (x * x + y * y) / 2 + np.hypot(half, 2 * x * y - target)
+
+
+def _plane(size: float, target: float) -> "dict[str, Any]":
+    """Return the GFS sharpness on a grid, flow lines, and the minima `x y = target`."""
+    import numpy as np
+
+    from thalweg.problems import ScalarNetwork
+
+    axis = np.linspace(0, size, _GRID + 1)[1:]
+    points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    gfs = ScalarNetwork(2, target).flow_limits(points).sharpness.reshape(_GRID, _GRID)
+    x = np.geomspace(target / size, size, 2 * _POINTS)
+    lines = [_flow_line(balance, size, target) for balance in _balances(size)]
+    return {
+        "plane_axis": (("plane_axis",), axis),
+        "plane_gfs_sharpness": (("plane_y", "plane_x"), gfs),
+        "flow_line": (("line", "side", "point", "coordinate"), np.array(lines)),
+        "minimum": (("minimum_point", "coordinate"), np.stack([x, target / x], axis=1)),
+        "minimum_sharpness": (("minimum_point",), x * x + (target / x) ** 2),
+    }
+
+
+def _balances(size: float) -> "np.ndarray":
+    """Return values of `x² - y²`, spread evenly over where flow lines leave the square."""
+    import numpy as np
+
+    ends = np.linspace(-1, 1, 2 * _LINES + 1)
+    return np.sign(ends) * (1 - (1 - np.abs(ends)) ** 2) * size * size
+
+
+def _flow_line(balance: float, size: float, target: float) -> "np.ndarray":
+    """Return the two parts of a flow line that end at its minimum: from below, and from above.
+
+    With `x² - y² = b` and `x y = p`: `x² = (b + sqrt(b² + 4 p²)) / 2`.
+    """
+    import numpy as np
+
+    far = size * math.sqrt(max(size * size - abs(balance), 0.0))  # the product at the border
+    sides = []
+    for end in (0.0, max(far, target)):
+        p = np.linspace(end, target, _POINTS)
+        larger = np.sqrt((abs(balance) + np.sqrt(balance**2 + 4 * p * p)) / 2)
+        smaller = np.divide(p, larger, out=np.zeros_like(p), where=larger > 0)
+        pair = (larger, smaller) if balance >= 0 else (smaller, larger)
+        sides.append(np.stack(pair, axis=1))
+    return np.array(sides)
+
+
+def _summary(data: "xr.Dataset") -> dict[str, Any]:
+    import numpy as np
+
+    from thalweg.theory import monotonicity
+
+    known = np.flatnonzero(np.isfinite(data["loss"].values))
+    last, lost = int(known[-1]), len(known) < data.sizes["step"]
+    gfs, error = data["gfs_sharpness"].values[: last + 1], data["gfs_sharpness_error"].values
+    return {
+        "step_size": float(data["step_size"]),
+        "threshold": float(data["threshold"]),
+        "steps": last,
+        "status": "diverged" if lost else "completed",
+        "final": {
+            "loss": float(data["loss"][last]),
+            "sharpness": float(data["sharpness"][last]),
+            "gfs_sharpness": float(gfs[-1]),
+            "gfs_sharpness_error": float(error[last]),
+        },
+        "monotonicity": monotonicity(gfs, error[: last + 1]).summary(),
+        "gradient_evaluations": 2 * last + 1,
+    }
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.5g}"

@@ -1,0 +1,103 @@
+"""The plane of a scalar network of depth two, with gradient flow and gradient descent in it."""
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE
+
+
+def plot_scalar_plane(dataset: xr.Dataset) -> Figure:
+    """Draw flow lines, the GFS sharpness as shades, the minima, and paths of descent.
+
+    The GFS sharpness is constant along flow lines: its level lines are flow lines.
+
+    Parameters
+    ----------
+    dataset
+        Results of the experiment `scalar-plane`: `w(run, step, coordinate)`,
+        `gfs_sharpness(run, gfs_step)`, `flow_line(line, side, point, coordinate)`,
+        `plane_gfs_sharpness(plane_y, plane_x)`, `minimum(minimum_point, coordinate)` and its
+        `minimum_sharpness`, and the coordinates `step_size(run)`, `threshold(run)`.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 7.4), layout="constrained")
+        plane, below = figure.subplots(2, height_ratios=(4, 1))
+        _draw_plane(figure, plane, dataset)
+        handles = _draw_paths(plane, below, dataset)
+        size = float(dataset["plane_axis"].max())
+        plane.set(xlim=(0, size), ylim=(0, size), aspect="equal")
+        plane.set(xlabel="$w_1$", ylabel="$w_2$")
+        below.set(xlabel="gradient descent step $t$", ylabel="$\\varphi(w_t)$")
+        for letter, axes in zip("ab", (plane, below), strict=True):
+            axes.set_title(f"({letter})", loc="left", fontweight="bold")
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)
+        figure.suptitle(str(dataset.attrs["experiment"]), fontsize=10)
+    return figure
+
+
+def _draw_plane(figure: Figure, axes: Axes, dataset: xr.Dataset) -> None:
+    axis, gfs = dataset["plane_axis"].values, dataset["plane_gfs_sharpness"].values
+    # Darker colours would hide what is drawn on top.
+    pale = ListedColormap(mpl.colormaps["Greys"](np.linspace(0.02, 0.42, 256)))
+    levels = np.geomspace(float(gfs.min()), float(gfs.max()), 13)
+    shown = axes.contourf(axis, axis, gfs, levels=levels, cmap=pale, norm=LogNorm())
+    bar = figure.colorbar(shown, ax=axes, pad=0.02, shrink=0.9, format="%.3g")
+    bar.set_label("GFS sharpness $\\varphi$, constant along gradient flow")
+    bar.ax.minorticks_off()
+    for line in dataset["flow_line"].values:
+        for side in line:
+            _draw_flow_line(axes, side, float(axis[-1]))
+    minimum, sharpness = dataset["minimum"].values, dataset["minimum_sharpness"].values
+    axes.plot(*minimum.T, color="black", linewidth=1.2, zorder=3)
+    for run, threshold in enumerate(dataset["threshold"].values):
+        stable = minimum[sharpness < threshold]
+        axes.plot(
+            *stable.T, color=COLOURS[2], linewidth=max(5 - run, 1), alpha=0.6, zorder=3.1,
+            solid_capstyle="butt",
+        )  # fmt: skip
+
+
+def _draw_flow_line(axes: Axes, side: NDArray[np.float64], size: float) -> None:
+    axes.plot(*side.T, color=COLOURS[0], linewidth=0.7, zorder=2)
+    inside = np.flatnonzero(np.all(side < size, axis=1))
+    middle = int(inside[len(inside) // 2]) if len(inside) > 1 else 0
+    if 0 < middle < len(side) - 1:
+        axes.annotate(
+            "",
+            side[middle + 1],
+            side[middle],
+            arrowprops={
+                "arrowstyle": "-|>", "color": COLOURS[0], "linewidth": 0.7, "mutation_scale": 7,
+                "shrinkA": 0, "shrinkB": 0,
+            },
+        )  # fmt: skip
+
+
+def _draw_paths(plane: Axes, below: Axes, dataset: xr.Dataset) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=COLOURS[0], linewidth=0.8, label="gradient flow"),
+        Line2D([], [], color="black", label="minima"),
+        Line2D([], [], color=COLOURS[2], linewidth=5, alpha=0.6,
+               label="minima flatter than $2/\\eta$"),
+    ]  # fmt: skip
+    for run, size in enumerate(dataset["step_size"].values):
+        colour = (COLOURS[1], COLOURS[3], COLOURS[5], COLOURS[4])[run % 4]
+        path = dataset["w"].isel(run=run).values
+        plane.plot(*path.T, color=colour, linewidth=0.8, marker="o", markersize=2.2, zorder=4)
+        plane.plot(*path[0], "o", color=colour, markersize=6, zorder=5)
+        gfs = dataset["gfs_sharpness"].isel(run=run)
+        below.plot(gfs["gfs_step"], gfs, color=colour, marker="o", markersize=2, linewidth=0.8)
+        below.axhline(
+            float(dataset["threshold"][run]), color="black" if run == 0 else colour,
+            linestyle=DASHES, linewidth=1.0,
+        )  # fmt: skip
+        label = f"gradient descent, $\\eta$ = {size:.6g}"
+        handles.append(Line2D([], [], color=colour, marker="o", markersize=3, label=label))
+    handles.append(Line2D([], [], color=GREY, linestyle=DASHES, label="threshold $2/\\eta$"))
+    return handles

@@ -1,0 +1,36 @@
+"""What all figures share: colours, type, resolution."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Okabe and Ito's colours, which the colour-blind tell apart; without the yellow, too pale on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+GREY = "0.35"
+DASHES = (0, (5, 3))
+STYLE: Any = {  # matplotlib types its keys as one literal of hundreds
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.formatter.use_mathtext": True,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "text.usetex": False,
+    "figure.dpi": 100,
+}
+DPI = 200
+
+
+def edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the borders of cells around increasing centres."""
+    if len(centres) == 1:
+        return centres[0] * np.array([0.95, 1.05])
+    middle = 0.5 * (centres[1:] + centres[:-1])
+    return np.concatenate(
+        [[1.5 * centres[0] - 0.5 * centres[1]], middle, [1.5 * centres[-1] - 0.5 * centres[-2]]]
+    )
