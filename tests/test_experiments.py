@@ -11,6 +11,7 @@ from thalweg.descent import RunStatus
 from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
 from thalweg.experiments.summary import summarise
 from thalweg.flow.solution import Status
+from thalweg.problems import SquaredRegression
 
 SUMMARY = {"experiment", "runs", "seconds", "gradient_evaluations"}
 RUN = {"step_size", "threshold", "steps", "status", "final", "monotonicity", "advice"}
@@ -76,6 +77,21 @@ def test_squared_regression_goes_through_the_edge_of_stability(tmp_path):
     assert 0.98 * run["threshold"] < run["final"]["gfs_sharpness"] < run["threshold"]
     assert (np.diff(data["loss"].values[0]) > 0).sum() > 50
     assert data.attrs["seed"] == 0
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize(
+    ("data", "shape"), [("sparse", (20, 40)), ("random", (20, 40)), ("diabetes", (442, 10))]
+)
+def test_squared_regression_on_each_data_set(data, shape, depth):
+    problem, start = SquaredRegressionExperiment(data=data, depth=depth).build()
+    assert (problem.x.shape, problem.depth) == (shape, depth)
+    assert isinstance(problem, SquaredRegression) == (depth == 2)
+    np.testing.assert_allclose(start["u"], 0.3, rtol=0.1 if data == "random" else 0)
+    if data == "sparse":  # three coefficients, all 1
+        np.testing.assert_allclose(problem.y, problem.x[:, :3] @ np.ones(3), rtol=1e-12)
+    if data == "diabetes":
+        np.testing.assert_allclose(np.std(problem.x, axis=0), 1.0, rtol=1e-12)
 
 
 def test_several_step_sizes_one_of_which_diverges(tmp_path):
@@ -229,6 +245,11 @@ def test_digits_mlp_is_the_network_of_the_issue():
         (SquaredRegressionExperiment(samples=0), "samples must be at least 1"),
         (SquaredRegressionExperiment(dimension=0), "dimension must be at least 1"),
         (SquaredRegressionExperiment(scale=0.0), "scale must be positive"),
+        (SquaredRegressionExperiment(depth=1), "depth must be at least 2"),
+        (SquaredRegressionExperiment(dimension=2), "nonzero is 3, but there are only 2 features"),
+        (SquaredRegressionExperiment(data="random", nonzero=2), "of sparse data, not of random"),
+        (SquaredRegressionExperiment(data="diabetes", dimension=9), "leave dimension out"),
+        (SquaredRegressionExperiment(data="diabetes", samples=443), "between 1 and 442"),
     ],
 )
 def test_options_that_make_no_sense_write_nothing(config, message, tmp_path):

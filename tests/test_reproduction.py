@@ -108,7 +108,9 @@ def test_a_loss_that_falls_all_the_way_at_the_edge_contradicts_the_claim():
     assert verdicts(*run)[1] is Verdict.FAILED
 
 
-RISING = SquaredRegressionExperiment(step_size=(0.05,), steps=60, gfs_every=15)
+RISING = SquaredRegressionExperiment(
+    data="random", samples=10, dimension=20, scale=0.1, step_size=(0.05,), steps=60, gfs_every=15
+)
 
 
 def test_a_rise_is_solved_again_and_confirmed(tmp_path):

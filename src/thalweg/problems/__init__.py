@@ -1,7 +1,7 @@
 """What is trained: losses, their derivatives, what is known of them in closed form, and data."""
 
 from thalweg.problems.convolutional import resnet, resnet_init, vgg, vgg_init
-from thalweg.problems.data import digits, load_images
+from thalweg.problems.data import diabetes, digits, load_images
 from thalweg.problems.diagonal_network import DiagonalNetwork
 from thalweg.problems.images import Images, training_data
 from thalweg.problems.networks import ACTIVATIONS, mlp, mlp_init
@@ -30,6 +30,7 @@ __all__ = [
     "SquaredRegression",
     "Supervised",
     "as_problem",
+    "diabetes",
     "digits",
     "flatten",
     "load_images",

@@ -39,6 +39,34 @@ def digits(samples: int = 300) -> tuple[NDArray[np.float64], NDArray[np.float64]
     return x[:samples], np.eye(10)[data.target[:samples]]
 
 
+def diabetes(samples: int = 442) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scikit-learn's diabetes data: 10 features of patients, and how the disease went on.
+
+    Features and targets are shifted and scaled to mean 0 and variance 1 over all 442 patients. The
+    first `samples` patients are returned.
+
+    Returns
+    -------
+    x, y
+        Arrays of shape `(samples, 10)` and `(samples,)`.
+
+    Examples
+    --------
+    >>> x, y = diabetes()
+    >>> x.shape, y.shape, bool(abs((y**2).mean() - 1) < 1e-12)
+    ((442, 10), (442,), True)
+    """
+    from sklearn.datasets import load_diabetes  # slow to import, needed for this data set only
+
+    data = load_diabetes()
+    if not 1 <= samples <= len(data.data):
+        raise ValueError(f"samples must be between 1 and {len(data.data)}, got {samples}")
+    x, y = (
+        (column - column.mean(axis=0)) / column.std(axis=0) for column in (data.data, data.target)
+    )
+    return x[:samples], y[:samples]
+
+
 def load_images(name: str, folder: str | os.PathLike[str] | None = None) -> Images:
     """Return labelled images of ten classes, as they are stored.
 
