@@ -289,3 +289,19 @@ def test_the_figure_is_saved_from_the_folder(tmp_path):
     }  # fmt: skip
     with pytest.raises(FileNotFoundError, match="holds no run"):
         save_run_figure(tmp_path)
+
+
+def test_marks_are_numbered_lines_in_every_panel_with_labels_in_the_legend():
+    data = edge_of_stability().assign(
+        mark_run=("mark", [0, 0]),
+        mark_step=("mark", [120, 260]),
+        mark_label=("mark", ["at the edge", "convergence certain"]),
+    )
+    figure = plot_run(data)
+    for axes in figure.axes:
+        dotted = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+        assert dotted == [120, 260]
+    numbers = {text.get_text(): text.xy[0] for text in figure.axes[0].texts}
+    assert numbers == {"1": 120, "2": 260}
+    assert legend(figure)[-2:] == ["1: at the edge, $t$ = 120", "2: convergence certain, $t$ = 260"]
+    assert len(plot_run(edge_of_stability()).axes[0].texts) == 0

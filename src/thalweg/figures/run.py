@@ -14,10 +14,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from thalweg.figures.marks import draw_marks
 from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE
 
 _WIDTH, _PANEL_HEIGHT, _TITLE_HEIGHT, _LEGEND_ROW = 6.4, 2.0, 0.4, 0.17  # inches
 _LEGEND_COLUMNS = 2  # three of the longest entries are wider than the figure
+_GREY_OF_MARKS = "0.2"
 # Above this many points a line is drawn thin, and points lose their markers and caps.
 _MANY_ON_A_LINE, _MANY_MARKERS = 300, 60
 
@@ -45,7 +47,8 @@ def plot_run(dataset: xr.Dataset) -> Figure:
         Results as stored (`result.nc`): `loss(run, step)`, and optionally
         `sharpness(run, sharpness_step)`, and `gfs_sharpness`, `gfs_sharpness_error`, `gfs_status`
         on `(run, gfs_step)`; coordinates `step_size(run)` and `threshold(run)`. A quantity that
-        is absent has no panel.
+        is absent has no panel. `mark_run`, `mark_step`, `mark_label` on `(mark)`, if there are
+        any: steps to be pointed out, as numbered vertical lines.
 
     Returns
     -------
@@ -69,12 +72,15 @@ def plot_run(dataset: xr.Dataset) -> Figure:
             draws[name](axes, dataset, styles)
             axes.set_title(f"({letter})", loc="left", fontweight="bold")
             axes.margins(x=0.02)
+        one = len(styles) == 1
+        colours = [_GREY_OF_MARKS if one else _darker(style.colour) for style in styles]
+        marks = draw_marks(list(grid), dataset, colours)
         grid[-1].set_xlabel("gradient descent step $t$")
         figure.align_ylabels(list(grid))
         title = dataset.attrs.get("experiment")
         if title:
             figure.suptitle(str(title), fontsize=10)
-        handles = _legend_handles(dataset, styles, panels)
+        handles = _legend_handles(dataset, styles, panels) + marks
         figure.legend(handles=handles, loc="outside lower center", ncols=_LEGEND_COLUMNS)
         # Panels keep their height however many entries the legend has.
         rows = -(-len(handles) // _LEGEND_COLUMNS)
