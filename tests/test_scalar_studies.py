@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import signal
 
 import jax.numpy as jnp
 import numpy as np
@@ -66,6 +67,25 @@ def test_a_study_end_to_end(name, tmp_path, capsys):
     (folder / "figure.png").unlink()
     assert cli.main(["plot", str(folder)]) == 0
     assert (folder / "figure.png").stat().st_size > 10_000
+
+
+def test_ctrl_c_ends_a_study_at_once_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    def interrupted(study):
+        assert signal.getsignal(signal.SIGINT) is before
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(ScalarPlane, "compute", interrupted)
+    assert cli.main(["run", "scalar-plane", "--out", str(tmp_path / "run")]) == 130
+    assert "thalweg: interrupted" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert cli.main(["run", "scalar-plane", "--out", str(tmp_path / "run")]) == 0
+
+
+def test_a_study_takes_no_budget(tmp_path, capsys):
+    folder = str(tmp_path / "run")
+    assert cli.main(["run", "scalar-plane", "--out", folder, "--max-time", "5"]) == 2
+    assert "--max-time" in capsys.readouterr().err
 
 
 def test_a_sweep_stores_what_ended_where(tmp_path):

@@ -136,15 +136,13 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] not in EXPERIMENTS:
         raise _BadInputError(f"unknown experiment {arguments[0]!r}; known: {known}")
     kind = EXPERIMENTS[arguments[0]]
-    options = dataclasses.make_dataclass(
-        "Options",
-        [("output", _Output), ("budget", _Budget), ("experiment", kind)],
-        frozen=True,
-        kw_only=True,
-    )
+    parts: list[tuple[str, Any]] = [("output", _Output), ("experiment", kind)]
+    if not issubclass(kind, Study):  # which is computed in one go
+        parts.insert(1, ("budget", _Budget))
+    options = dataclasses.make_dataclass("Options", parts, frozen=True, kw_only=True)
     description = (kind.__doc__ or "").partition("\n")[0]
     parsed = _parse(options, arguments[1:], f"thalweg run {kind.name}", description)
-    return _run_experiment(parsed.experiment, parsed.output, parsed.budget)
+    return _run_experiment(parsed.experiment, parsed.output, getattr(parsed, "budget", _Budget()))
 
 
 def _run_experiment(config: Experiment, output: _Output, budget: _Budget) -> int:
@@ -201,10 +199,12 @@ def _carry_out(prepare: Callable[[], Any], limits: _Budget) -> int:
     with _mistakes_of_the_caller():
         budget.check()
         prepared = prepare()
-    folder = prepared.folder.path
+    config, folder, interruption = prepared.config, prepared.folder.path, Interruption()
     again = f"`thalweg resume {shlex.quote(str(folder))}`"
     try:
-        with display() as show, Interruption() as interruption:
+        # A study saves nothing on its way, so that Ctrl-C ends it at once.
+        noting = contextlib.nullcontext() if isinstance(config, Study) else interruption
+        with display() as show, noting:
 
             def report(progress: Any) -> bool:
                 show(progress)
@@ -216,7 +216,6 @@ def _carry_out(prepare: Callable[[], Any], limits: _Budget) -> int:
             f"writing to {folder} failed ({error}): make room or change permissions, then {again} "
             "continues from the last checkpoint"
         ) from error
-    config = prepared.config
     print(config.report(summary) if isinstance(config, Study) else _table(summary))
     print(f"Results, summary and figure are in {folder}")
     if not any(run["status"] == "stopped" for run in summary["runs"]):
