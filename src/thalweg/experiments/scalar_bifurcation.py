@@ -26,9 +26,11 @@ class ScalarBifurcation(Study):
         ends.
     step_sizes
         How many step sizes, where they are left out.
-    lowest, highest
-        The ends, as step size times the sharpness of the flattest minimum (2: the last step size
-        with a stable minimum).
+    lowest
+        The lower end, as step size times the sharpness of the flattest minimum (at 2 lies the last
+        stable minimum).
+    highest
+        The upper end, in the same units.
     starts
         Number of random starts for each step size.
     steps

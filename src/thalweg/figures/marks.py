@@ -17,7 +17,7 @@ def draw_marks(panels: Sequence[Axes], dataset: xr.Dataset, colours: Sequence[An
     Parameters
     ----------
     panels
-        The numbers stand above the first.
+        The numbers stand at the top of the first.
     dataset
         `mark_run`, `mark_step`, `mark_label` on `(mark)`; nothing is drawn without them.
     colours
@@ -35,10 +35,11 @@ def draw_marks(panels: Sequence[Axes], dataset: xr.Dataset, colours: Sequence[An
         panels[0].annotate(
             str(number),
             (step, 1),
-            (0, 2),
+            (2, -1),  # within: above the axes stands their letter
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
-            ha="center",
+            ha="left",
+            va="top",
             color=colour,
             fontsize=8,
         )
