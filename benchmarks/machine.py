@@ -10,11 +10,11 @@ PACKAGES = ("jax", "numpy", "scipy", "diffrax", "extensisq")
 
 
 def machine():
-    """Return processor, cores, and versions; nothing that names the machine."""
+    """Return processor, cores that were used, and versions; nothing that names the machine."""
     versions = {name: version(name) for name in PACKAGES}
     return {
         "processor": processor(),
-        "cores": os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         **versions,
     }

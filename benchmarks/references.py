@@ -253,7 +253,7 @@ LEAVES = (1e-6, 3e-7, 1e-7)  # the losses at which the explicit methods are left
 def gauss_newton(flow, w):
     """Return the point of zero loss that repeated minimum-norm Gauss-Newton steps lead to."""
     for _ in range(10):
-        kernel = flow.kernel(w)
+        kernel = np.array(flow.kernel(w))
         kernel[np.diag_indices_from(kernel)] += 1e-12 * np.trace(kernel) / len(kernel)
         w = w - np.asarray(flow.transposed(w, cho_solve(cho_factor(kernel), flow.residuals(w))))
     return w
