@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike
 
 from thalweg.problems.problem import Params, Problem
 from thalweg.problems.scalar_flow import ScalarLimits, solve_chunks, solve_coordinates_first
+from thalweg.problems.scalar_sharpness import top_eigenvalue
 
 
 class ScalarNetwork(Problem):
@@ -73,6 +74,43 @@ class ScalarNetwork(Problem):
     def target_as(self, dtype: Any) -> Array:
         """Return the target in the dtype of the parameters."""
         return jnp.asarray(self.target, dtype)
+
+    def balances(self, w: Array) -> Array:
+        """Return what gradient flow conserves: `w_i² - w_m²`, shape `(depth,)`.
+
+        `w_m` is the coordinate of smallest magnitude; computed without cancellation.
+        """
+        self._check(jnp.shape(w))
+        size = jnp.abs(jnp.asarray(w))
+        smallest = jnp.min(size)
+        return (size - smallest) * (size + smallest)
+
+    def sharpness(self, w: Array) -> Array:
+        """Return the largest eigenvalue of the Hessian at any `w`, shape `(depth,)`, to rounding.
+
+        Diagonal plus rank one: no eigensolver is needed. Traceable, as are the next two.
+        """
+        self._check(jnp.shape(w))
+        return top_eigenvalue(jnp.asarray(w), self.target_as(w.dtype))[0]
+
+    def log_sharpness(self, w: Array) -> Array:
+        """Return the logarithm of `sharpness(w)`, finite also where that over- or underflows."""
+        self._check(jnp.shape(w))
+        return top_eigenvalue(jnp.asarray(w), self.target_as(w.dtype))[1]
+
+    def gfs_sharpness_gradient(self, w: Array) -> Array:
+        """Return `∇φ(w)`, shape `(depth,)`: how the GFS sharpness changes with the start.
+
+        With `r_i = 1/S(w)_i²` and `M = Σ r² / Σ r`, differentiating `Σ log(w_i² + s) = 2 log y`
+        gives `∂φ/∂w_i = 2 y² w_i r_i (M - r_i)`, which is orthogonal to the flow. NaN where the
+        flow ends in a saddle.
+        """
+        found = self.flow_limit(jnp.asarray(w))
+        r = 1 / (found.limit * found.limit)
+        total = jnp.sum(r)
+        mean = jnp.sum(r * (r / total))
+        gradient = 2 * found.sharpness * w * (r / total) * (mean - r)
+        return jnp.where(found.is_saddle, jnp.nan, gradient)
 
     def flow_limit(self, w: Array) -> ScalarLimits:
         """Return where gradient flow from `w`, shape `(depth,)`, ends: traceable, for one start.

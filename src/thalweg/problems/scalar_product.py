@@ -25,9 +25,12 @@ def split_product(factors: Array) -> tuple[Array, Array]:
     return mantissa, exponent
 
 
+def scaled(mantissa: Array, power: Array) -> Array:
+    """Return `mantissa 2^power`, in two steps: `2^power` may overflow where the result does not."""
+    half = power // 2
+    return jnp.ldexp(jnp.ldexp(mantissa, half), power - half)
+
+
 def product(factors: Array) -> Array:
     """Return `Π factors` over the first axis: infinite or zero only where the product itself is."""
-    mantissa, exponent = split_product(factors)
-    # In two steps: 2^e overflows where m 2^e still does not.
-    half = exponent // 2
-    return jnp.ldexp(jnp.ldexp(mantissa, half), exponent - half)
+    return scaled(*split_product(factors))
