@@ -10,7 +10,13 @@ from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment, 
 SHORT = {
     "scalar": Scalar(step_size=(0.25, 0.1), steps=16, sharpness_every=3, gfs_every=5),
     "squared-regression": SquaredRegressionExperiment(
-        steps=30, sharpness_every=7, gfs_every=10, samples=4, dimension=5
+        data="random",
+        step_size=(0.05,),
+        steps=30,
+        sharpness_every=7,
+        gfs_every=10,
+        samples=4,
+        dimension=5,
     ),
     "digits-mlp": DigitsMLP(
         samples=12, widths=(5,), steps=30, sharpness_every=10, gfs_every=10, gfs_start=10, rtol=1e-3
@@ -43,7 +49,7 @@ def assert_same(one, other):
     assert one[1:] == other[1:]
 
 
-@pytest.mark.parametrize("name", ["scalar", "squared-regression"])
+@pytest.mark.parametrize("name", SHORT)
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(name, tmp_path):
     experiments.run(SHORT[name], tmp_path / "whole")
     folder, reports = tmp_path / "run", 0

@@ -68,7 +68,9 @@ class Measurement(Protocol):
         """Measure at `w`.
 
         `memory` is that of the previous reading of the same run, `None` at first. A measurement
-        that takes long calls `report` now and then, and gives up when it returns true.
+        that takes long calls `report` now and then, and gives up when it returns true. If it also
+        has a method `resume(problem, w, memory, report, standing)`, what `standing()` of its
+        progress returned is stored in checkpoints, and handed to that method after an interruption.
         """
         ...
 

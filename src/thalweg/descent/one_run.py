@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -137,7 +138,7 @@ class Descent:
         self.measured, self.standing = saved.measured, saved.standing
         self.memories = dict(saved.memories)
 
-    def _checkpoint(self, standing: Any = None) -> Checkpoint:
+    def _checkpoint(self, flow: FlowProgress | None) -> Checkpoint:
         return Checkpoint(
             axes=self.books.axes,
             outcomes=list(self.books.outcomes),
@@ -146,7 +147,7 @@ class Descent:
             iterate=jax.tree.leaves(eqx.filter(self.iterate, eqx.is_array)),
             measured=self.measured,
             memories=dict(self.memories),
-            standing=standing,
+            standing=flow.standing() if flow and flow.standing else self.standing,
             gradient_evaluations=self.books.work,
             seconds=self.books.seconds,
             losses=self.record.losses.copy(),
@@ -188,7 +189,12 @@ class Descent:
                 return True
             measurement = self.record.measurements[number]
             memory = self.memories.get(number)
-            reading = measurement.measure(self.problem, self.w, memory, relay)
+            given = (self.problem, self.w, memory, relay)
+            resume = getattr(measurement, "resume", None)
+            if resume is not None and self.standing is not None:
+                reading = resume(*given, self.standing)
+            else:
+                reading = measurement.measure(*given)
             self.record.keep_reading(self.run, number, self.step, reading)
             self.books.work += reading.gradient_evaluations
             if asked_to_stop:
@@ -206,7 +212,13 @@ class Descent:
         where = (self.run, len(books.step_sizes), size, self.step, self.steps, self.loss, flow)
         return bool(
             books.report(
-                Progress(*where, books.work, books.readings, self._checkpoint, books.dataset)
+                Progress(
+                    *where,
+                    books.work,
+                    books.readings,
+                    partial(self._checkpoint, flow),
+                    books.dataset,
+                )
             )
         )
 

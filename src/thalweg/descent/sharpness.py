@@ -1,23 +1,26 @@
 """The two measurements that the package is about: sharpness, and GFS sharpness."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import PyTree
 
-from thalweg.curvature import top_eigenpairs
+from thalweg.curvature import Eigenpairs, top_eigenpairs
 from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule
 from thalweg.flow.course import Course, Courses, Landing
 from thalweg.flow.exponential import exponential_move
 from thalweg.flow.fall import Fall, gfs_sharpness_fall
-from thalweg.flow.finish import Finish
+from thalweg.flow.finish import Finish, LinearLimit
+from thalweg.flow.follow import Limit, Look, Standing
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
-from thalweg.flow.method import Method
+from thalweg.flow.method import Method, Progress
 from thalweg.flow.runge_kutta4 import steps_of_length
-from thalweg.flow.segment import one_step
+from thalweg.flow.segment import FlowState, one_step
 from thalweg.flow.solution import FlowSolution, Status
+from thalweg.flow.twice import Followed
 from thalweg.problems import COST, Problem
 
 
@@ -139,15 +142,22 @@ class GFSSharpness:
 
     def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
         """Solve the flow from `w`; `memory` is the last good `(w, solution)`."""
+        return self.resume(problem, w, memory, report, _Standing(None, None))
+
+    def resume(
+        self, problem: Problem, w: PyTree, memory: Any, report: Report | None, standing: Any
+    ) -> Reading:
+        """As `measure`, from where an earlier one was interrupted."""
         last: _Solved | None = memory
-        solution = gradient_flow_solution(
+        solution = standing.solution or gradient_flow_solution(
             problem,
             w,
             rtol=self.rtol,
             method=self.method,
             max_gradient_evaluations=self.max_gradient_evaluations,
-            report=report,
+            report=_standing_at(report, lambda flow: _Standing(None, flow)),
             previous=last.solution if last else None,
+            standing=standing.flow,
         )
         values = {
             "gfs_sharpness": float(solution.sharpness),
@@ -159,7 +169,8 @@ class GFSSharpness:
         }
         work, of_previous = float(solution.gradient_evaluations), {}
         if last is not None and last.is_neighbour and _is_open(last.solution, solution):
-            fall = self._fall(problem, last, w, report)
+            there = _standing_at(report, lambda flow: _Standing(solution, None))
+            fall = self._fall(problem, last, w, there)
             work += fall.gradient_evaluations
             if fall.status is Status.CONVERGED:
                 of_previous = {"gfs_fall": fall.fall, "gfs_fall_error": fall.error}
@@ -180,6 +191,25 @@ class GFSSharpness:
             report=report,
             solution=last.solution,
         )
+
+
+class _Standing(NamedTuple):
+    """How far a measurement has got: with the solution, or within its flow."""
+
+    solution: FlowSolution | None
+    flow: Any
+
+
+def _standing_at(report: Report | None, made: Callable[[Any], _Standing]) -> Report | None:
+    """Return a report that also says how far the measurement has got."""
+    if report is None:
+        return None
+
+    def relay(progress: Progress) -> bool | None:
+        flow = progress.standing or (lambda: None)
+        return report(replace(progress, standing=lambda: made(flow())))
+
+    return relay
 
 
 class _Solved(NamedTuple):
@@ -203,7 +233,8 @@ def _check_positive(name: str, value: float) -> None:
 
 
 MEMORIES = (
-    *(_Solved, FlowSolution, Status, Courses, Course, Landing, Finish),
+    *(_Solved, FlowSolution, Status, Courses, Course, Landing, Finish, LinearLimit, Eigenpairs),
+    *(_Standing, Followed, Standing, Limit, Look, FlowState),
     *(one_step, exponential_move, steps_of_length),
 )
-"""The types, and the steps of methods, that memories of these measurements are made of."""
+"""The types, and the steps of methods, that memories and standings are made of."""

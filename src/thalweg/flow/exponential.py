@@ -229,7 +229,6 @@ class ExponentialPursuit(Pursuit):
     """Follows a flow by exponential steps, until next to nothing is left to go."""
 
     step = staticmethod(exponential_move)
-    remaining = inf
 
     @cached_property
     def work(self) -> Work:

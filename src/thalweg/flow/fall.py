@@ -15,7 +15,7 @@ from jaxtyping import Array, PyTree
 from thalweg.curvature import top_eigenpairs
 from thalweg.flow.course import Course, Courses, Step
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
-from thalweg.flow.meter import Meter, OutOfBudget, Stop
+from thalweg.flow.meter import Account, Meter, OutOfBudget, Stop
 from thalweg.flow.method import Progress, Request
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.twice import ROUNDING
@@ -135,12 +135,13 @@ def _along(
 ) -> Fall:
     """Return the fall between two starts that are followed by the same courses."""
     last_only = replace(courses.coarse, landings=courses.coarse.landings[:1])
-    coarse, fine = meter.side_by_side(
-        [
-            partial(_falls, course, problem, w_next, here, meter)
-            for course in (last_only, courses.fine)
-        ]
-    )
+    accounts = meter.open(2)
+    rtol = meter.request.rtol
+    tasks = [
+        partial(_falls, course, problem, w_next, here, rtol, account)
+        for course, account in zip((last_only, courses.fine), accounts, strict=True)
+    ]
+    coarse, fine = meter.side_by_side(tasks, accounts)
     fall, residual = fine[0]
     between = fall - coarse[0][0]
     stopping = sum(abs(fall - earlier) for earlier, _ in fine[1:]) * courses.fine.stopping
@@ -157,11 +158,15 @@ def _along(
 
 
 def _falls(
-    course: Course, problem: FlatProblem, w_next: Array, here: FlowSolution, meter: Meter
+    course: Course,
+    problem: FlatProblem,
+    w_next: Array,
+    here: FlowSolution,
+    rtol: float,
+    meter: Account,
 ) -> list[tuple[float, float]]:
     """Return, for each landing of the course, the fall and the residuals of its eigenpairs."""
     ends = _retrace(course, problem, w_next, meter)
-    rtol = meter.request.rtol
 
     def sharpness(w: Array) -> tuple[float, float]:
         if not bool(jnp.all(jnp.isfinite(w))):
@@ -178,7 +183,7 @@ def _falls(
     return falls
 
 
-def _retrace(course: Course, problem: FlatProblem, w: Array, meter: Meter) -> list[Array]:
+def _retrace(course: Course, problem: FlatProblem, w: Array, meter: Account) -> list[Array]:
     """Follow the flow from `w` by the steps of a course; return where it lands, last one first."""
     ends: dict[int, Array] = {}
     taken = 0

@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf, isfinite, nan
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from numpy.typing import NDArray
 
 from thalweg.curvature import Eigenpairs, top_eigenpairs
 from thalweg.flow.course import Course, Landing, Step
 from thalweg.flow.finish import Finish, LinearLimit, gauss_newton_limit, newton_limit
-from thalweg.flow.meter import Meter
+from thalweg.flow.meter import Account
 from thalweg.flow.saddle import curves_downwards
 from thalweg.flow.segment import FlowState, advance, one_step, start
 from thalweg.flow.solution import Status
@@ -45,7 +47,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
     """A look ahead to the limit of the linearised flow, after so many steps of the flow.
 
     `finish` repeats it from another point, with as many iterations.
@@ -60,9 +62,10 @@ class _Look:
 
     @property
     def sharpness(self) -> float:
+        """The sharpness at the limit, NaN where it was not computed."""
         return float(self.pairs.values[0]) if self.pairs is not None else nan
 
-    def error_seen_from(self, earlier: "_Look") -> float:
+    def error_seen_from(self, earlier: "Look") -> float:
         """Return an estimate of the error of this look's sharpness, from an earlier look.
 
         A change that is small by accident is why all earlier looks are asked. Two looks from
@@ -71,7 +74,7 @@ class _Look:
         part = self.part_of_change_since(earlier)
         return part * abs(self.sharpness - earlier.sharpness) if part < inf else inf
 
-    def part_of_change_since(self, earlier: "_Look") -> float:
+    def part_of_change_since(self, earlier: "Look") -> float:
         """Return the error in units of the change since an earlier look.
 
         The error of a linear limit is about quadratic in its length.
@@ -98,6 +101,34 @@ class _Look:
         return self.loss * min(0.2, max(1e-3, (0.4 / misfit) ** 2))
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where a pursuit stands between two steps: all that it takes to go on, bit for bit.
+
+    The fields are those of `Pursuit`; `steps` as an array, shape `(N, 2)`; `spent` is all its work.
+    """
+
+    spent: float
+    state: FlowState
+    eigenvector: Array | None
+    bound: float
+    work_since_bound: float
+    work_of_steps: float
+    next_look_loss: float
+    next_look_work: float
+    remaining: float
+    steps: NDArray[np.float64]
+    useful_looks: list[Look]
+    marks: list[tuple[float, float, float, Array]]
+
+
+_SCALARS = (
+    *("eigenvector", "bound", "work_since_bound", "work_of_steps"),
+    *("next_look_loss", "next_look_work", "remaining"),
+)
+_LISTS = ("steps", "useful_looks", "marks")  # which only grow
+
+
 class Pursuit:
     """A flow being followed: its spectral bound, and its looks ahead to the limit.
 
@@ -107,13 +138,14 @@ class Pursuit:
     """
 
     step: Step = staticmethod(one_step)
+    remaining = inf  # the distance left to go, where the method knows
 
     def __init__(
         self,
         problem: FlatProblem,
         w: Array,
         rtol: float,
-        meter: Meter,
+        meter: Account,
         kernel_inverse: Array | None,
         eigenvector: Array | None,
     ):
@@ -123,26 +155,42 @@ class Pursuit:
         self.origin, self.eigenvector = w, eigenvector
         self.bound = self.work_since_bound = 0.0
         self.work_of_steps = 0.0
-        self.useful_looks: list[_Look] = []
+        self.useful_looks: list[Look] = []
         self.next_look_loss, self.next_look_work = -inf, FIRST_LOOK_WORK
         self.t_end = inf
         self.marks: list[tuple[float, float, float, Array]] = []
         self.state: FlowState | None = None
+        self._mark: dict[str, Any] | None = None
+
+    def standing(self) -> Standing | None:
+        """Return where the pursuit stood before its last step; may be called from any thread."""
+        if (mark := self._mark) is None:
+            return None
+        steps, looks, marks = (getattr(self, name)[: mark[name]] for name in _LISTS)
+        rows = np.asarray(steps, float).reshape(-1, 2)
+        return Standing(**(mark | {"steps": rows, "useful_looks": looks, "marks": marks}))
+
+    def restore(self, standing: Standing) -> None:
+        """Stand where an earlier pursuit of the same flow stood."""
+        self.state, self.meter.spent = standing.state, standing.spent
+        for name in _SCALARS:
+            setattr(self, name, getattr(standing, name))
+        self.steps = [(length, bound) for length, bound in standing.steps.tolist()]
+        self.useful_looks, self.marks = list(standing.useful_looks), list(standing.marks)
+        self._set_mark(standing.state)
 
     def settle(self, tolerance: float) -> Limit:
-        """Follow the flow until it settles.
+        """Follow the flow until it settles, from where it stands.
 
         The local error of a step `h` is kept to `tolerance · h λ`, relative to the size of `w`.
         """
-        self._renew_bound(self.origin)
-        if not isfinite(self.bound):
+        if self.state is None and not self._begin():
             return self.unsettled(Status.NON_FINITE)
-        step = 0.5 / self.bound if self.bound > 0 else 1.0
-        state = start(self.problem, self.origin, jnp.asarray(step, self.origin.dtype))
-        self.meter.spend(COST.gradient)
-        self.next_look_loss = FIRST_LOOK_LOSS * float(state.loss)
+        state = self.state
+        assert state is not None
         while True:
             self.state = state
+            self._set_mark(state)
             ended = self._ended(state)
             if ended is not None:
                 return ended
@@ -151,6 +199,22 @@ class Pursuit:
             if (length := float(state.time - self.state.time)) > 0:
                 self.steps.append((length, bound))
             self.meter.note(float(state.time), float(state.loss))
+
+    def _begin(self) -> bool:
+        """Find the first state; return whether it could be found."""
+        self._renew_bound(self.origin)
+        if not isfinite(self.bound):
+            return False
+        step = 0.5 / self.bound if self.bound > 0 else 1.0
+        self.state = start(self.problem, self.origin, jnp.asarray(step, self.origin.dtype))
+        self.meter.spend(COST.gradient)
+        self.next_look_loss = FIRST_LOOK_LOSS * float(self.state.loss)
+        return True
+
+    def _set_mark(self, state: FlowState) -> None:
+        mark = {name: getattr(self, name) for name in _SCALARS}
+        counts = {name: len(getattr(self, name)) for name in _LISTS}
+        self._mark = {"spent": self.meter.spent, "state": state} | mark | counts
 
     def unsettled(self, status: Status) -> Limit:
         """Return where the flow stands, as a limit that was not reached for the given reason."""
@@ -254,7 +318,7 @@ class Pursuit:
     def _look_ahead(self, state: FlowState) -> Limit | None:
         limit, finish, work = self._linear_limit(state)
         pairs = self._sharpness_at(limit.w) if self._is_useful(limit) else None
-        look = _Look(len(self.steps), finish, work, limit, float(state.loss), pairs)
+        look = Look(len(self.steps), finish, work, limit, float(state.loss), pairs)
         self.next_look_loss = look.next_loss
         self.next_look_work = 2 * self.work_of_steps + FIRST_LOOK_WORK
         if pairs is None:

@@ -24,6 +24,7 @@ def gradient_flow_solution(
     max_gradient_evaluations: float = 200_000,
     report: Callable[[Progress], bool | None] | None = None,
     previous: FlowSolution | None = None,
+    standing: Any = None,
 ) -> FlowSolution:
     """Solve `dw/dt = -∇L(w)` to its limit `S(w)` and return the sharpness `λ(S(w))` there.
 
@@ -46,6 +47,9 @@ def gradient_flow_solution(
         Called now and then with a `Progress`; a true return value stops the flow.
     previous
         The solution of a neighbouring iterate: warm-starts the eigensolver.
+    standing
+        Go on from there: what `standing()` of a `Progress` of an earlier solve, with the same
+        arguments, has returned. The answer is that of an uninterrupted solve, bit for bit.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def gradient_flow_solution(
     if not rtol > 0:
         raise ValueError(f"rtol must be positive, got {rtol}; ask e.g. for 1e-4")
     problem, vector = flatten(loss, w)
-    request = Request(rtol, max_gradient_evaluations, report, previous)
+    request = Request(rtol, max_gradient_evaluations, report, previous, standing)
     solution = (method or _best_method(problem, vector)).solve(problem, vector, request)
     return replace(solution, w=problem.tree(solution.w))
 

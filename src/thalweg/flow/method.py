@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from jaxtyping import Array
 
@@ -14,13 +14,15 @@ from thalweg.problems import FlatProblem
 class Progress:
     """Where a running flow stands: for progress displays and for stopping it early.
 
-    `fraction` is a rough estimate in [0, 1] of how much of the work is done.
+    `fraction` is a rough estimate in [0, 1] of how much of the work is done. `standing()`, to be
+    called at once, returns what `Request.standing` takes; `None` where the flow would start anew.
     """
 
     time: float
     loss: float
     gradient_evaluations: float
     fraction: float
+    standing: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,15 @@ class Request:
         (`Status.STOPPED`).
     previous
         The solution of a neighbouring iterate, to warm-start from where that helps.
+    standing
+        Where an earlier solve of the same request was interrupted, to go on from there.
     """
 
     rtol: float
     max_gradient_evaluations: float
     report: Callable[[Progress], bool | None] | None = None
     previous: FlowSolution | None = None
+    standing: Any = None
 
 
 class Method(Protocol):

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from thalweg.flow.course import Courses
 from thalweg.flow.finish import factor_kernel, kernel_cost
-from thalweg.flow.follow import Limit, Pursuit
+from thalweg.flow.follow import Limit, Pursuit, Standing
 from thalweg.flow.meter import Meter, OutOfBudget, Stop
 from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution, Status
@@ -52,6 +52,7 @@ def solve(scheme: Scheme, problem: FlatProblem, w: Array, request: Request) -> F
     previous = request.previous
     meter = Meter(request, previous.gradient_evaluations if previous else EXPECTED)
     attempt = _Attempt(scheme, problem, w, meter)
+    meter.standing = attempt.standing
     try:
         inverse = factor_kernel(problem, w)
         meter.spend(kernel_cost(inverse))
@@ -72,6 +73,19 @@ def solve(scheme: Scheme, problem: FlatProblem, w: Array, request: Request) -> F
     )
 
 
+@dataclass(frozen=True)
+class Followed:
+    """How far the flow has been followed at one tolerance.
+
+    `standing` is where it stood before its last step; `limit` where it ended, `None` if it has not.
+    `spent` is all work for it.
+    """
+
+    spent: float
+    standing: Standing | None
+    limit: Limit | None
+
+
 class _Attempt:
     """The solves at ever finer tolerances; it remembers the best answer when interrupted."""
 
@@ -80,6 +94,13 @@ class _Attempt:
         self.best: Limit | None = None
         self.courses: Courses | None = None
         self.pursuits: list[Pursuit] = []
+        self.before: Sequence[Followed] = meter.request.standing or ()
+        self.limits: list[Limit | None] = []
+        self.past: list[Followed] = []  # of the stages before the one in hand
+
+    def standing(self) -> list[Followed]:
+        """Return how far the flow has been followed at each tolerance so far."""
+        return self.past + list(map(_followed, self.pursuits, self.limits))
 
     def refine(self, inverse: Array | None, vector: Array | None) -> tuple[Limit, Status]:
         coarsest, fine, *finer = self.scheme.tolerances
@@ -110,16 +131,30 @@ class _Attempt:
         self, tolerances: Sequence[float], inverse: Array | None, vector: Array | None
     ) -> list[Limit]:
         rtol = self.meter.request.rtol
-        self.pursuits = [
-            self.scheme.pursuit(self.problem, self.w, rtol, self.meter, inverse, vector)
-            for _ in tolerances
+        self.past = self.standing()
+        accounts = self.meter.open(len(tolerances))
+        pursuits = [
+            self.scheme.pursuit(self.problem, self.w, rtol, account, inverse, vector)
+            for account in accounts
         ]
-        return self.meter.side_by_side(
-            [
-                partial(pursuit.settle, tolerance)
-                for pursuit, tolerance in zip(self.pursuits, tolerances, strict=True)
-            ]
+        limits: list[Limit | None] = [None] * len(tolerances)
+        first = len(self.past)
+        for number, known in enumerate(self.before[first : first + len(tolerances)]):
+            if known.standing is not None:
+                pursuits[number].restore(known.standing)
+            if known.limit is not None:
+                limits[number], accounts[number].spent = known.limit, known.spent
+                accounts[number].close()
+        self.pursuits, self.limits = pursuits, limits
+
+        def settle(number: int) -> None:
+            limits[number] = pursuits[number].settle(tolerances[number])
+
+        left = [number for number, limit in enumerate(limits) if limit is None]
+        self.meter.side_by_side(
+            [partial(settle, number) for number in left], [accounts[number] for number in left]
         )
+        return [limit for limit in limits if limit is not None]
 
     def _is_accurate(self, limit: Limit) -> bool:
         return limit.error <= self.meter.request.rtol * abs(limit.sharpness)
@@ -146,6 +181,12 @@ class _Attempt:
         error = max(error, min(CAUTION * error, 0.95 * rtol * scale))
         value = fine.sharpness + self.scheme.extrapolation * difference
         return replace(fine, sharpness=value, error=error)
+
+
+def _followed(pursuit: Pursuit, limit: Limit | None) -> Followed:
+    standing = pursuit.standing()
+    spent = pursuit.meter.spent if limit is not None else standing.spent if standing else 0.0
+    return Followed(spent, standing, limit)
 
 
 def _eigenvector(previous: FlowSolution | None, w: Array) -> Array | None:
