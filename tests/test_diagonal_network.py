@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 
 import thalweg as tw
+from thalweg.experiments import SquaredRegressionExperiment
 from thalweg.flow import ClosedForm, Status
 from thalweg.problems import flatten
 
@@ -37,10 +38,10 @@ def integrated(problem, w, method="Radau", time=1e7):
     return solve_ivp(velocity, (0, time), start, method=method, rtol=1e-10, atol=1e-13).y[:, -1]
 
 
-def full_hessian(problem, vector):
-    """Return the top eigenvalue of the whole Hessian, by dense automatic differentiation."""
+def hessian_values(problem, vector):
+    """Return the eigenvalues of the whole Hessian, by dense automatic differentiation."""
     flat, _ = flatten(problem, {"u": vector[: vector.size // 2], "v": vector[vector.size // 2 :]})
-    return np.linalg.eigvalsh(jax.hessian(flat)(jnp.asarray(vector)))[-1]
+    return np.linalg.eigvalsh(jax.hessian(flat)(jnp.asarray(vector)))
 
 
 @pytest.mark.parametrize("depth", [2, 3, 4, 5])
@@ -51,9 +52,9 @@ def test_agrees_with_the_integrated_flow_and_the_dense_hessian(depth, shape):
     other = integrated(problem, w)
     assert (s.method, s.status) == ("closed_form", Status.CONVERGED)
     np.testing.assert_allclose(ravel_pytree(s.w)[0], other, atol=2e-8)
-    assert s.sharpness == pytest.approx(full_hessian(problem, other), rel=1e-7)
+    assert s.sharpness == pytest.approx(hessian_values(problem, other)[-1], rel=1e-7)
     assert s.sharpness == pytest.approx(
-        full_hessian(problem, np.asarray(ravel_pytree(s.w)[0])), rel=1e-11
+        hessian_values(problem, np.asarray(ravel_pytree(s.w)[0]))[-1], rel=1e-11
     )
 
 
@@ -95,3 +96,61 @@ def test_depth_two_is_squared_regression():
     network, w = make(2, (3, 8), scale=0.5)
     assert tw.SquaredRegression(network.x, network.y)(w) == network(w)
     assert isinstance(tw.SquaredRegression(network.x, network.y), tw.DiagonalNetwork)
+
+
+@pytest.mark.parametrize(
+    ("depth", "seed", "zeros", "status"),
+    [(2, 0, "u", Status.CONVERGED), (2, 1, "u", Status.SADDLE), (3, 0, "uv", Status.CONVERGED)],
+)
+def test_zero_coordinates_are_integrated_and_judged_by_the_full_hessian(depth, seed, zeros, status):
+    problem, w = make(depth, (12, 3), scale=0.5, seed=seed)
+    w |= {name: w[name].at[1].set(0.0) for name in zeros}
+    s = tw.gradient_flow_solution(problem, w, rtol=1e-7)
+    other = integrated(problem, w)
+    assert (s.method, s.status) == ("stabilized", status)
+    assert float(problem(s.w)) > 0.01  # a residual that cannot be fitted is left
+    values = hessian_values(problem, other)
+    assert abs(s.sharpness - values[-1]) <= s.sharpness_error < 1e-6 * s.sharpness
+    assert (values[0] < -1e-3) == (status is Status.SADDLE)
+
+
+@pytest.mark.parametrize(("depth", "shape"), [(2, (12, 3)), (3, (3, 8))])
+def test_the_stabilised_integrator_agrees(depth, shape):
+    problem, w = make(depth, shape, scale=0.5)
+    exact = tw.gradient_flow_solution(problem, w)
+    s = tw.gradient_flow_solution(problem, w, rtol=1e-7, method=tw.flow.Stabilized())
+    assert abs(s.sharpness - exact.sharpness) <= s.sharpness_error < 2e-7 * s.sharpness
+
+
+def test_duplicated_rows_and_a_neighbour_change_nothing():
+    problem, w = make(3, (5, 8), scale=0.5)
+    x, y = np.asarray(problem.x), np.asarray(problem.y)
+    doubled = tw.DiagonalNetwork(np.vstack([x, x]), np.concatenate([y, y + 1.0]), 3)
+    single = tw.DiagonalNetwork(x, y + 0.5, 3)  # the same gradient
+    one, two = (tw.gradient_flow_solution(p, w) for p in (single, doubled))
+    np.testing.assert_allclose(one.w["u"], two.w["u"], rtol=1e-10)
+    assert one.sharpness == pytest.approx(two.sharpness, rel=1e-11)
+    for factor in (1.001, 3.0):  # a good start of the iteration, and one off its domain
+        near = tw.gradient_flow_solution(single, {k: factor * a for k, a in w.items()})
+        warm = tw.gradient_flow_solution(single, w, previous=near)
+        assert abs(warm.sharpness - one.sharpness) <= one.sharpness_error + warm.sharpness_error
+        if factor < 2:
+            assert warm.gradient_evaluations < one.gradient_evaluations
+
+
+def test_from_small_scales_the_gfs_sharpness_can_rise():
+    """A rise by 1e-4 at one step of gradient descent, seen by the integrated flow as well."""
+    problem, w = SquaredRegressionExperiment(scale=0.1).build()
+    step_size = 2.2 / tw.gradient_flow_solution(problem, w).sharpness
+    for _ in range(8):
+        w, before = _step(problem, w, step_size), w
+    one, two = (tw.gradient_flow_solution(problem, p) for p in (before, w))
+    rise = two.sharpness - one.sharpness
+    assert rise > 1e-5 * one.sharpness > 1e3 * (one.sharpness_error + two.sharpness_error)
+    others = [hessian_values(problem, integrated(problem, p, "LSODA"))[-1] for p in (before, w)]
+    assert others[1] - others[0] == pytest.approx(rise, rel=1e-3)
+
+
+@jax.jit
+def _step(problem, w, step_size):
+    return jax.tree.map(lambda a, g: a - step_size * g, w, problem.gradient(w))

@@ -77,7 +77,7 @@ def test_agrees_with_the_integrated_flow(shape, seed):
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (1, 1), (20, 60)])
-@pytest.mark.parametrize("scale", [2.0, 0.3, 1e-2, 1e-4])
+@pytest.mark.parametrize("scale", [1e2, 2.0, 0.3, 1e-2, 1e-4, 1e-6])
 def test_limit_is_stationary_and_conserves_the_products(shape, scale):
     problem, w = make(7, *shape, scale=scale)
     flat, s = solve(problem, w)
@@ -85,7 +85,8 @@ def test_limit_is_stationary_and_conserves_the_products(shape, scale):
     end = flat.tree(s.w)
     np.testing.assert_allclose(end["u"] * end["v"], w["u"] * w["v"], rtol=1e-13)
     assert np.all(np.sign(end["u"]) == np.sign(w["u"]))
-    np.testing.assert_allclose(_gradient(problem, end), 0.0, atol=1e-12)
+    rounding = 1e-12 + 1e-15 * s.sharpness * scale
+    np.testing.assert_allclose(_gradient(problem, end), 0.0, atol=rounding)
     hessian = dense_hessian(problem, s.w)
     assert s.sharpness == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-12)
     np.testing.assert_allclose(
@@ -96,7 +97,7 @@ def test_limit_is_stationary_and_conserves_the_products(shape, scale):
     outside = e - np.linalg.pinv(problem.x) @ (np.asarray(problem.x) @ e)
     np.testing.assert_allclose(outside, 0.0, atol=1e-11 * (1 + np.max(np.abs(e))))
     if shape[0] <= shape[1]:
-        assert s.loss < 1e-24
+        assert s.loss < 1e-24 * max(scale, 1) ** 4
 
 
 def exact_sharpness(problem, w, digits=50):
