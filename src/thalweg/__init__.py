@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from thalweg import descent, figures, flow, problems, results
     from thalweg.curvature import Eigenpairs, sharpness, top_eigenpairs
-    from thalweg.descent import GFSSharpness, Quantity, Run, Sharpness, descend
+    from thalweg.descent import (
+        GFSSharpness,
+        Quantity,
+        Run,
+        Sharpness,
+        TruncatedSharpness,
+        descend,
+    )
     from thalweg.flow import (
         Fall,
         FlowSolution,
@@ -38,7 +45,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "curvature": ("Eigenpairs", "sharpness", "top_eigenpairs"),
-    "descent": ("GFSSharpness", "Quantity", "Run", "Sharpness", "descend"),
+    "descent": (
+        "GFSSharpness",
+        "Quantity",
+        "Run",
+        "Sharpness",
+        "TruncatedSharpness",
+        "descend",
+    ),
     "flow": (
         "Fall",
         "FlowSolution",
@@ -69,6 +83,7 @@ __all__ = [
     "SquaredRegression",
     "Status",
     "Supervised",
+    "TruncatedSharpness",
     "descend",
     "descent",
     "figures",

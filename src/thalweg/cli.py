@@ -349,7 +349,8 @@ def _refuse(boxed: str, prog: str) -> NoReturn:
 
 def _table(summary: dict[str, Any]) -> str:
     """Return the few lines that are printed at the end."""
-    head = ("step size", "2/η", "steps", "status", "loss", "sharpness", "GFS sharpness", "verdict")
+    limit = "truncated sharpness" if "truncated" in summary["runs"][0] else "GFS sharpness"
+    head = ("step size", "2/η", "steps", "status", "loss", "sharpness", limit, "verdict")
     rows = [head, *(_row(run) for run in summary["runs"])]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
@@ -364,6 +365,11 @@ def _table(summary: dict[str, Any]) -> str:
 
 def _row(run: dict[str, Any]) -> tuple[str, ...]:
     final, steps = run["final"], run["monotonicity"]
+    value, error = final["gfs_sharpness"], final["gfs_sharpness_error"]
+    if "truncated" in run:
+        truncated = run["truncated"]
+        value, error = truncated["sharpness"], truncated["sharpness_error"]
+        steps = truncated["monotonicity"]
     return (
         f"{run['step_size']:g}",
         _number(run["threshold"], ".5g"),
@@ -371,8 +377,7 @@ def _row(run: dict[str, Any]) -> tuple[str, ...]:
         run["status"],
         _number(final["loss"], ".3g"),
         _number(final["sharpness"], ".5g"),
-        f"{_number(final['gfs_sharpness'], '.6g')} ± "
-        f"{_number(final['gfs_sharpness_error'], '.1g')}",
+        f"{_number(value, '.6g')} ± {_number(error, '.1g')}",
         f"{steps['verdict']} ({steps['falls']} falls, {steps['rises']} rises, "
         f"{steps['undecided']} undecided)",
     )

@@ -10,6 +10,7 @@ from thalweg.descent.descend import descend
 from thalweg.descent.measurements import Measurement, Quantity, Reading
 from thalweg.descent.run import Progress, Run
 from thalweg.descent.sharpness import GFSSharpness, Sharpness
+from thalweg.descent.truncated import TruncatedSharpness
 
 __all__ = [
     "Checkpoint",
@@ -21,6 +22,7 @@ __all__ = [
     "Run",
     "RunStatus",
     "Sharpness",
+    "TruncatedSharpness",
     "descend",
     "read_checkpoint",
     "write_checkpoint",

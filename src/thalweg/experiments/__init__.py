@@ -8,6 +8,7 @@ from typing import Any
 
 from thalweg.experiments.digits_mlp import DigitsMLP
 from thalweg.experiments.experiment import DescentExperiment, Experiment, Study
+from thalweg.experiments.network import Network
 from thalweg.experiments.scalar import Scalar
 from thalweg.experiments.scalar_bifurcation import ScalarBifurcation
 from thalweg.experiments.scalar_plane import ScalarPlane
@@ -18,6 +19,7 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
     experiment.name: experiment
     for experiment in (
         DigitsMLP,
+        Network,
         Scalar,
         ScalarPlane,
         ScalarSweepStudy,
@@ -32,6 +34,7 @@ __all__ = [
     "DescentExperiment",
     "DigitsMLP",
     "Experiment",
+    "Network",
     "Scalar",
     "ScalarBifurcation",
     "ScalarPlane",

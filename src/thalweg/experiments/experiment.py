@@ -3,10 +3,12 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from thalweg.descent import Measurement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,25 @@ class DescentExperiment(Experiment):
     @abstractmethod
     def build(self) -> tuple[Any, Any]:
         """Return the problem and the start."""
+
+    def resolved(self, problem: Any, start: Any) -> Self:
+        """Return this configuration with all that was left open decided, by `problem` and `start`.
+
+        What it returns is what is run and stored. Raises a ValueError where that cannot be done.
+        """
+        return self
+
+    def measurements(self) -> "list[Measurement]":
+        """Return what is measured along the run: sharpness and GFS sharpness."""
+        from thalweg.descent import GFSSharpness, Sharpness
+
+        gfs = GFSSharpness(
+            every=self.gfs_every,
+            start=self.gfs_start,
+            rtol=self.rtol,
+            max_gradient_evaluations=self.max_gradient_evaluations,
+        )
+        return [Sharpness(every=self.sharpness_every), gfs]
 
     def check(self) -> None:
         """As for every experiment: step sizes, schedules and accuracy."""

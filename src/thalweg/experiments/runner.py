@@ -125,10 +125,10 @@ def prepare(
     try:
         # Again, now that nobody else can change it.
         created = RunFolder.create(folder, overwrite=overwrite)
+        return _prepared(config, built, created, lock)
     except BaseException:
         lock.release()
         raise
-    return _prepared(config, built, created, lock)
 
 
 def prepare_to_resume(
@@ -168,7 +168,8 @@ def _prepared(
         return PreparedStudy(config, folder, lock)
     assert isinstance(config, DescentExperiment)
     assert built is not None
-    return Prepared(config, *built, folder, lock)
+    # Only now: to decide what a configuration leaves open may take a while.
+    return Prepared(config.resolved(*built), *built, folder, lock)
 
 
 def _read_checkpoint(prepared: "Prepared", *, force: bool) -> descent.Checkpoint | None:
@@ -265,7 +266,7 @@ class Prepared:
             self.start,
             step_size=config.step_size,
             steps=config.steps,
-            measurements=_measurements(config),
+            measurements=config.measurements(),
             report=watch,
             max_gradient_evaluations=budget.max_evaluations,
             checkpoint=self.checkpoint,
@@ -325,15 +326,3 @@ def _write(
     # From the stored results, before the summary, which says that the folder is complete.
     figures.save_run_figure(folder.path)
     folder.write_summary(summary)
-
-
-def _measurements(config: DescentExperiment) -> list[descent.Measurement]:
-    return [
-        descent.Sharpness(every=config.sharpness_every),
-        descent.GFSSharpness(
-            every=config.gfs_every,
-            start=config.gfs_start,
-            rtol=config.rtol,
-            max_gradient_evaluations=config.max_gradient_evaluations,
-        ),
-    ]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -17,7 +17,8 @@ def summarise(experiment: str, run: descent.Run) -> dict[str, Any]:
     """Return the contents of `summary.json`.
 
     Each run also has `advice`: a list of sentences, empty where it completed and every gradient
-    flow solution converged. Numbers that are not known are `None`.
+    flow solution converged; and, where the truncated sharpness was measured, `truncated`. Numbers
+    that are not known are `None`.
     """
     return {
         "experiment": experiment,
@@ -31,11 +32,8 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
     data = run.dataset.isel(run=number)
     status = run.status[number]
     advice = [] if status is descent.RunStatus.COMPLETED else [run.message[number]]
-    measured = data.sel(gfs_step=data["gfs_status"].notnull())
-    verdict = monotonicity(
-        measured["gfs_sharpness"], measured["gfs_sharpness_error"], **_known_falls(measured)
-    )
-    return {
+    gfs = _of_flows(data, "gfs")
+    entry: dict[str, Any] = {
         "step_size": float(data["step_size"]),
         "threshold": _number(data["threshold"]),
         "steps": run.steps[number],
@@ -43,28 +41,55 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
         "final": {
             "loss": _last(data["loss"]),
             "sharpness": _last(data["sharpness"]),
-            "gfs_sharpness": _last(measured["gfs_sharpness"]),
-            # Of the same iterate as the value.
-            "gfs_sharpness_error": _last(
-                measured["gfs_sharpness_error"].where(measured["gfs_sharpness"].notnull())
-            ),
+            "gfs_sharpness": gfs.sharpness,
+            "gfs_sharpness_error": gfs.error,
         },
-        "monotonicity": verdict.summary(),
-        "advice": advice + _flow_advice(measured),
+        "monotonicity": gfs.monotonicity,
+        "advice": advice + gfs.advice,
     }
+    if "truncated_status" in data:
+        truncated = _of_flows(data, "truncated")
+        entry["advice"] = advice + gfs.advice + truncated.advice
+        entry["truncated"] = {
+            "level": float(data["truncated_sharpness"].attrs["level"]),
+            "sharpness": truncated.sharpness,
+            "sharpness_error": truncated.error,
+            "monotonicity": truncated.monotonicity,
+        }
+    return entry
 
 
-def _known_falls(measured: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Return the falls from each value to the next, where the dataset has them by themselves."""
-    if "gfs_fall" not in measured:
-        return {}
-    return {"falls": measured["gfs_fall"], "fall_errors": measured["gfs_fall_error"]}
+class _Flows(NamedTuple):
+    """What the flows of one measurement come down to: the last value, the verdict, advice."""
+
+    sharpness: float | None
+    error: float | None
+    monotonicity: dict[str, Any]
+    advice: list[str]
 
 
-def _flow_advice(measured: xr.Dataset) -> list[str]:
+def _of_flows(data: xr.Dataset, name: str) -> _Flows:
+    """Summarise `<name>_sharpness`; where it was not measured, nothing is known of it."""
+    if f"{name}_status" not in data:
+        return _Flows(None, None, monotonicity([], []).summary(), [])
+    measured = data.sel({f"{name}_step": data[f"{name}_status"].notnull()})
+    values, errors = measured[f"{name}_sharpness"], measured[f"{name}_sharpness_error"]
+    known_falls = {}
+    if f"{name}_fall" in measured:
+        falls, fall_errors = measured[f"{name}_fall"], measured[f"{name}_fall_error"]
+        known_falls = {"falls": falls, "fall_errors": fall_errors}
+    return _Flows(
+        _last(values),
+        _last(errors.where(values.notnull())),  # of the same iterate as the value
+        monotonicity(values, errors, **known_falls).summary(),
+        _advice(measured, name),
+    )
+
+
+def _advice(measured: xr.Dataset, name: str) -> list[str]:
     """Return one sentence for every way in which a flow did not converge, with the steps."""
-    codes = measured["gfs_status"].values.astype(int)
-    steps = measured["gfs_step"].values
+    codes = measured[f"{name}_status"].values.astype(int)
+    steps = measured[f"{name}_step"].values
     return [
         f"Gradient flow from {_listed(steps[codes == code])}: {Status(code).advice}"
         for code in np.unique(codes)

@@ -1,6 +1,8 @@
 """The figure of a run: loss, sharpness and gradient flow solution (GFS) sharpness by step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -18,6 +20,12 @@ from thalweg.figures.marks import draw_marks
 from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE
 
 _WIDTH, _PANEL_HEIGHT, _TITLE_HEIGHT, _LEGEND_ROW = 6.4, 2.0, 0.4, 0.17  # inches
+# What is known of flows, by the prefix of its variables: the axis, and how the error bar is called.
+_FLOWS = {
+    "gfs": ("GFS sharpness $\\varphi(w_t)$", "$\\varphi$"),
+    "truncated": ("truncated sharpness", "the truncated sharpness"),
+}
+_Draw = Callable[[Axes, xr.Dataset, "list[_Style]"], None]
 _LEGEND_COLUMNS = 2  # three of the longest entries are wider than the figure
 _GREY_OF_MARKS = "0.2"
 # Above this many points a line is drawn thin, and points lose their markers and caps.
@@ -46,9 +54,10 @@ def plot_run(dataset: xr.Dataset) -> Figure:
     dataset
         Results as stored (`result.nc`): `loss(run, step)`, and optionally
         `sharpness(run, sharpness_step)`, and `gfs_sharpness`, `gfs_sharpness_error`, `gfs_status`
-        on `(run, gfs_step)`; coordinates `step_size(run)` and `threshold(run)`. A quantity that
-        is absent has no panel. `mark_run`, `mark_step`, `mark_label` on `(mark)`, if there are
-        any: steps to be pointed out, as numbered vertical lines.
+        on `(run, gfs_step)`, and likewise `truncated_sharpness` and its kin on
+        `(run, truncated_step)`; coordinates `step_size(run)` and `threshold(run)`. A quantity
+        that is absent has no panel. `mark_run`, `mark_step`, `mark_label` on `(mark)`, if there
+        are any: steps to be pointed out, as numbered vertical lines.
 
     Returns
     -------
@@ -58,9 +67,10 @@ def plot_run(dataset: xr.Dataset) -> Figure:
     Raises
     ------
     ValueError
-        If none of the three quantities is in the dataset.
+        If none of these quantities is in the dataset.
     """
-    draws = {"loss": _draw_loss, "sharpness": _draw_sharpness, "gfs_sharpness": _draw_gfs}
+    draws: dict[str, _Draw] = {"loss": _draw_loss, "sharpness": _draw_sharpness}
+    draws |= {f"{name}_sharpness": partial(_draw_flows, name) for name in _FLOWS}
     panels = [name for name in draws if name in dataset]
     if not panels:
         raise ValueError(f"the dataset has none of {', '.join(draws)}: nothing to draw")
@@ -68,7 +78,7 @@ def plot_run(dataset: xr.Dataset) -> Figure:
         figure = Figure(layout="constrained")
         grid = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         styles = _styles(dataset)
-        for letter, name, axes in zip("abc", panels, grid, strict=False):
+        for letter, name, axes in zip("abcd", panels, grid, strict=False):
             draws[name](axes, dataset, styles)
             axes.set_title(f"({letter})", loc="left", fontweight="bold")
             axes.margins(x=0.02)
@@ -123,10 +133,10 @@ def _draw_sharpness(axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> No
     axes.set_ylabel("sharpness $\\lambda(w_t)$")
 
 
-def _draw_gfs(axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> None:
+def _draw_flows(name: str, axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> None:
     for run, style in enumerate(styles):
-        steps, values = _known(dataset, "gfs_sharpness", run)
-        errors, hollow = _gfs_quality(dataset, run)
+        steps, values = _known(dataset, f"{name}_sharpness", run)
+        errors, hollow = _quality(dataset, name, run)
         few = len(steps) <= _MANY_MARKERS
         axes.plot(steps, values, color=style.colour, linewidth=1.0, zorder=3)
         # Bars that are not finite are left out; the point is hollow then.
@@ -150,19 +160,19 @@ def _draw_gfs(axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> None:
             )
         # Beneath the points: whether they are above or below it is what the panel is about.
         _draw_threshold(axes, dataset, run, style, zorder=1.5)
-    _fit_gfs_axis(axes, dataset, styles)
-    axes.set_ylabel("GFS sharpness $\\varphi(w_t)$")
+    _fit_axis(axes, dataset, name, styles)
+    axes.set_ylabel(_FLOWS[name][0])
 
 
-def _fit_gfs_axis(axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> None:
+def _fit_axis(axes: Axes, dataset: xr.Dataset, name: str, styles: list[_Style]) -> None:
     """Choose the vertical range: all values, thresholds, and the bars of what has converged.
 
     The bars of what has not are cut at the frame: one useless bar would flatten all the rest.
     """
     wanted: list[NDArray[np.float64]] = [_thresholds(dataset)]
     for run in range(len(styles)):
-        values = _known(dataset, "gfs_sharpness", run)[1]
-        errors, hollow = _gfs_quality(dataset, run)
+        values = _known(dataset, f"{name}_sharpness", run)[1]
+        errors, hollow = _quality(dataset, name, run)
         shown = np.where(hollow, 0.0, errors)
         wanted += [values - shown, values + shown]
     ends = np.concatenate(wanted)
@@ -206,30 +216,30 @@ def _legend_handles(dataset: xr.Dataset, styles: list[_Style], panels: list[str]
     handles: list[Artist] = [
         Line2D([], [], color=style.colour, linewidth=1.6, label=style.label) for style in styles
     ]
-    with_threshold = {"sharpness", "gfs_sharpness"} & set(panels)
-    if with_threshold and np.any(np.isfinite(_thresholds(dataset))):
+    if set(panels) != {"loss"} and np.any(np.isfinite(_thresholds(dataset))):
         colour = "black" if len(styles) == 1 else GREY
         handles.append(
             Line2D([], [], color=colour, linestyle=DASHES, label="stability threshold $2/\\eta$")
         )
-    if "gfs_sharpness" in panels:
-        handles += _gfs_handles(dataset, styles)
+    for name in _FLOWS:
+        if f"{name}_sharpness" in panels:
+            handles += _flow_handles(dataset, name, styles)
     return handles
 
 
-def _gfs_handles(dataset: xr.Dataset, styles: list[_Style]) -> list[Artist]:
-    """Legend entries of the GFS panel; the error in numbers, as its band may be too thin to see."""
+def _flow_handles(dataset: xr.Dataset, name: str, styles: list[_Style]) -> list[Artist]:
+    """Legend entries of a panel of flows; the error in numbers, as its band may be too thin."""
     colour = styles[0].colour if len(styles) == 1 else GREY
     largest, any_hollow = 0.0, False
     for run in range(len(styles)):
-        values = _known(dataset, "gfs_sharpness", run)[1]
-        errors, hollow = _gfs_quality(dataset, run)
+        values = _known(dataset, f"{name}_sharpness", run)[1]
+        errors, hollow = _quality(dataset, name, run)
         any_hollow |= bool(np.any(hollow))
         scaled = errors[~hollow] / np.maximum(np.abs(values[~hollow]), np.finfo(float).tiny)
         largest = max(largest, float(np.max(scaled, initial=0.0)))
     handles: list[Artist] = []
     if largest > 0:
-        label = f"error bar of $\\varphi$ (relative $\\leq$ {_rounded_up(largest)})"
+        label = f"error bar of {_FLOWS[name][1]} (relative $\\leq$ {_rounded_up(largest)})"
         handles.append(Patch(facecolor=colour, alpha=0.25, label=label))
     if any_hollow:
         handles.append(
@@ -269,13 +279,15 @@ def _known(dataset: xr.Dataset, name: str, run: int) -> tuple[NDArray[Any], NDAr
     return dataset[values.dims[0]].values[finite], values.values[finite].astype(float)
 
 
-def _gfs_quality(dataset: xr.Dataset, run: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the errors of the known GFS sharpnesses, and which of them to draw hollow."""
-    finite = np.isfinite(dataset["gfs_sharpness"].isel(run=run).values)
+def _quality(
+    dataset: xr.Dataset, name: str, run: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the errors of the known values of flows, and which of them to draw hollow."""
+    finite = np.isfinite(dataset[f"{name}_sharpness"].isel(run=run).values)
     errors, status = np.full(finite.shape, np.nan), np.zeros(finite.shape)
-    if "gfs_sharpness_error" in dataset:
-        errors = dataset["gfs_sharpness_error"].isel(run=run).values.astype(float)
-    if "gfs_status" in dataset:
-        status = dataset["gfs_status"].isel(run=run).values
+    if f"{name}_sharpness_error" in dataset:
+        errors = dataset[f"{name}_sharpness_error"].isel(run=run).values.astype(float)
+    if f"{name}_status" in dataset:
+        status = dataset[f"{name}_status"].isel(run=run).values
     hollow = (status != 0) | ~np.isfinite(errors)
     return errors[finite], hollow[finite]

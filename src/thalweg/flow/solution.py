@@ -21,6 +21,7 @@ class Status(IntEnum):
     STOPPED = 6
     SET_VALUED = 7
     LEVEL_NOT_REACHED = 8
+    BELOW_LEVEL = 9
 
     @property
     def advice(self) -> str:
@@ -58,6 +59,10 @@ _ADVICE = {
     Status.LEVEL_NOT_REACHED: (
         "The flow settled above the loss level asked for: the loss has a minimum there, and its "
         "gradient flow solution can be measured; or choose a higher level."
+    ),
+    Status.BELOW_LEVEL: (
+        "The loss is at or below the level already, so that the flow never reaches it: choose a "
+        "level below the losses of the whole run."
     ),
 }
 

@@ -1,0 +1,102 @@
+"""The measurement for losses without a minimiser: the truncated sharpness, at one loss level."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import PyTree
+
+from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule
+from thalweg.flow.solution import Status
+from thalweg.flow.truncated import truncated_sharpness
+from thalweg.problems import COST, Problem
+
+
+@dataclass(frozen=True)
+class TruncatedSharpness:
+    """The sharpness where the flow first reaches one loss level, with its error bar and status.
+
+    It is not the GFS sharpness, and has variables of its own: `truncated_sharpness`,
+    `truncated_sharpness_error` (absolute), `truncated_status` (the number of a
+    `thalweg.flow.Status`) and `truncated_gradient_evaluations`. From an iterate whose loss is at or
+    below the level there is none: NaN, with the status `BELOW_LEVEL`.
+
+    Parameters
+    ----------
+    level
+        The loss level, one for the whole run: choose it below the losses of the run.
+    every, start
+        Schedule, in steps: `start`, `start + every`, ..., and the last step.
+    rtol
+        Relative accuracy wanted of the sharpness.
+    max_gradient_evaluations
+        Budget of one flow, in units of one gradient.
+    """
+
+    level: float
+    every: int = 500
+    start: int = 0
+    rtol: float = 1e-4
+    max_gradient_evaluations: float = 200_000
+
+    def __post_init__(self) -> None:
+        check_schedule(self)
+        if not math.isfinite(self.level):
+            raise ValueError(f"level must be finite, got {self.level}")
+        for name in ("rtol", "max_gradient_evaluations"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+
+    @property
+    def name(self) -> str:
+        """`"truncated"`: the dimension is `truncated_step`."""
+        return "truncated"
+
+    @property
+    def variables(self) -> dict[str, Attributes]:
+        """Value, error bar, status and cost; the level is an attribute of the value."""
+        return {
+            "truncated_sharpness": {
+                "long_name": f"sharpness where the flow first reaches the loss {self.level:g}",
+                "units": "1",
+                "level": self.level,
+            },
+            "truncated_sharpness_error": {
+                "long_name": "error bar of the truncated sharpness (absolute)",
+                "units": "1",
+            },
+            "truncated_status": {
+                "long_name": "how the flow ended",
+                "units": "1",
+                "flag_values": np.asarray([float(status) for status in Status]),
+                "flag_meanings": " ".join(status.name.lower() for status in Status),
+            },
+            "truncated_gradient_evaluations": {
+                "long_name": "work of one truncated flow",
+                "units": "gradients",
+            },
+        }
+
+    def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
+        """Follow the flow from `w` to the level."""
+        if not float(problem(w)) > self.level:
+            return self._reading(math.nan, math.nan, Status.BELOW_LEVEL, COST.loss)
+        solution = truncated_sharpness(
+            problem,
+            w,
+            level=self.level,
+            rtol=self.rtol,
+            max_gradient_evaluations=self.max_gradient_evaluations,
+            report=report,
+        )
+        return self._reading(
+            float(solution.sharpness),
+            float(solution.sharpness_error),
+            solution.status,
+            COST.loss + float(solution.gradient_evaluations),
+        )
+
+    def _reading(self, value: float, error: float, status: Status, work: float) -> Reading:
+        values = (value, error, float(status), work)
+        return Reading(dict(zip(self.variables, values, strict=True)), None, work)
