@@ -8,6 +8,7 @@ from thalweg.flow import truncated_sharpness
 
 AHEAD = 0.1  # the part of the loss at the start at which the sharpness is looked up
 ACCURACY = 0.03  # relative, of that
+BUDGET = 10_000  # gradient evaluations for that; what is known by then is good enough
 SHARPENED = 1.1  # by how much it must have grown for an edge of stability to be there
 STABLE = 2.0  # threshold of the stable run, in units of that sharpness
 AT_THE_EDGE = (2 / 3, 1 / 3)  # thresholds of the others, between the start and that sharpness
@@ -42,7 +43,9 @@ def chosen_step_sizes(problem: Any, start: Any) -> tuple[float, ...]:
     """
     at_start = _positive(sharpness(problem, start), "at the start")
     level = AHEAD * float(problem(start))
-    ahead = truncated_sharpness(problem, start, level=level, rtol=ACCURACY)
+    ahead = truncated_sharpness(
+        problem, start, level=level, rtol=ACCURACY, max_gradient_evaluations=BUDGET
+    )
     later = _positive(ahead.sharpness, "along the flow")
     if later < SHARPENED * at_start:
         raise ValueError(
