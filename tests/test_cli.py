@@ -93,7 +93,10 @@ def test_a_folder_that_holds_a_run_is_left_alone(thalweg, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "no-such", "--out", "OUT"], "'no-such'; known: digits-mlp, scalar, scalar-plane"),
+        (
+            ["run", "no-such", "--out", "OUT"],
+            "'no-such'; known: digits-mlp, network, scalar, scalar-plane",
+        ),
         (["run", "--out", "OUT"], "name an experiment right after `run`; known: digits-mlp"),
         (["run"], "name an experiment"),
         (["run", "scalar"], "--out"),
@@ -193,6 +196,7 @@ def test_list_and_help(thalweg, capsys):
     assert code == 0
     assert [line.split()[0] for line in listing.splitlines()] == [
         "digits-mlp",
+        "network",
         "scalar",
         "scalar-plane",
         "scalar-sweep",
