@@ -142,11 +142,13 @@ class Meter:
             As the tasks do; the others are cancelled. So they are by Ctrl-C.
         """
         settings: Any = jax.config
-        x64, promotion = settings.jax_enable_x64, settings.jax_numpy_dtype_promotion
+        x64, dtypes = settings.jax_enable_x64, settings.jax_numpy_dtype_promotion
+        ranks = settings.jax_numpy_rank_promotion
 
         def with_settings(task: Callable[[], T], account: Account) -> T:
             # Settings made in a `with` block hold for one thread only.
-            with jax.enable_x64(x64), jax.numpy_dtype_promotion(promotion):
+            numpy_settings = jax.numpy_dtype_promotion(dtypes), jax.numpy_rank_promotion(ranks)
+            with jax.enable_x64(x64), numpy_settings[0], numpy_settings[1]:
                 try:
                     return task()
                 finally:
