@@ -2,8 +2,8 @@
 
 Problems: `ScalarNetwork`, `SquaredRegression`, `DiagonalNetwork`, `Supervised`, or any callable
 from parameters to a scalar. Questions: `gradient_flow_solution`, `gfs_sharpness_fall`,
-`truncated_sharpness`, `sharpness`, `top_eigenpairs`, `descend`, `monotonicity`. Importing the
-package changes no setting of JAX.
+`truncated_sharpness`, `sharpness`, `top_eigenpairs`, `descend`, `monotonicity`, `certify`.
+Importing the package changes no setting of JAX.
 """
 
 import importlib
@@ -36,9 +36,12 @@ if TYPE_CHECKING:
         Supervised,
     )
     from thalweg.theory import (
+        Certificate,
+        Finding,
         Monotonicity,
         ScalarOutcome,
         ScalarSweep,
+        certify,
         monotonicity,
         scalar_sweep,
     )
@@ -62,14 +65,25 @@ _HOME = {
         "truncated_sharpness",
     ),
     "problems": ("DiagonalNetwork", "Problem", "ScalarNetwork", "SquaredRegression", "Supervised"),
-    "theory": ("Monotonicity", "ScalarOutcome", "ScalarSweep", "monotonicity", "scalar_sweep"),
+    "theory": (
+        "Certificate",
+        "Finding",
+        "Monotonicity",
+        "ScalarOutcome",
+        "ScalarSweep",
+        "certify",
+        "monotonicity",
+        "scalar_sweep",
+    ),
 }
 _MODULES = ("descent", "figures", "flow", "problems", "results")
 
 __all__ = [
+    "Certificate",
     "DiagonalNetwork",
     "Eigenpairs",
     "Fall",
+    "Finding",
     "FlowSolution",
     "GFSSharpness",
     "Monotonicity",
@@ -84,6 +98,7 @@ __all__ = [
     "Status",
     "Supervised",
     "TruncatedSharpness",
+    "certify",
     "descend",
     "descent",
     "figures",

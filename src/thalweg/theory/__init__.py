@@ -1,5 +1,6 @@
-"""What can be concluded: verdicts on monotonicity with their margin, and sweeps over many runs."""
+"""What can be concluded: verdicts with margins, conditions, certificates, sweeps."""
 
+from thalweg.theory.certificate import Certificate, Finding, certify
 from thalweg.theory.conditions import (
     Convergence,
     Margin,
@@ -12,13 +13,16 @@ from thalweg.theory.outcomes import ScalarOutcome
 from thalweg.theory.sweep import ScalarSweep, scalar_sweep
 
 __all__ = [
+    "Certificate",
     "Convergence",
+    "Finding",
     "Margin",
     "Monotonicity",
     "OneStep",
     "ScalarOutcome",
     "ScalarSweep",
     "Step",
+    "certify",
     "convergence_condition",
     "monotonicity",
     "one_step_condition",
