@@ -69,6 +69,8 @@ def test_options_reach_the_run(thalweg, tmp_path):
         "depth": 4,
         "init": [2.0, 1.0, 0.5, 1.0],
         "target": 1.5,
+        "certify": False,
+        "rigorous": False,
     }
     data = results.load(tmp_path / "run").dataset
     np.testing.assert_allclose(data["step_size"], [0.1, 0.2])

@@ -227,3 +227,24 @@ def test_options_that_make_no_sense_write_nothing(config, message, tmp_path):
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
     assert dataclasses.asdict(config)
+
+
+def test_a_certificate_is_printed_stored_and_marked(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert cli.main(["run", "scalar", "--certify", "--out", str(folder)]) == 0
+    out = capsys.readouterr().out
+    stored = results.load(folder)
+    (run,) = stored.summary["runs"]
+    config = experiments.Scalar()
+    certificate = tw.certify(config.init, 0.25, config.steps)
+    assert run["certificate"]["text"] == str(certificate)
+    assert str(certificate) in out
+    wanted = json.loads(results.to_json(certificate.summary()))
+    assert {name: run["certificate"][name] for name in wanted} == wanted
+    data = stored.dataset
+    assert certificate.marks
+    marks = list(zip(data["mark_step"].values, data["mark_label"].values, strict=True))
+    assert marks == certificate.marks
+    assert data["mark_run"].values.tolist() == [0] * len(marks)
+    shown = [text.get_text() for text in plot(data).legends[0].get_texts()]
+    assert all(any(label in text for text in shown) for _, label in marks)

@@ -360,7 +360,12 @@ def _table(summary: dict[str, Any]) -> str:
     work = (
         f"{summary['seconds']:.1f} s, {summary['gradient_evaluations']:,.0f} gradient evaluations"
     )
-    return "\n".join(line.rstrip() for line in (*lines, *advice, work))
+    certificates = [
+        f"\nCertificate, step size {run['step_size']:g}:\n{run['certificate']['text']}"
+        for run in summary["runs"]
+        if "certificate" in run
+    ]
+    return "\n".join(line.rstrip() for line in (*lines, *advice, work, *certificates))
 
 
 def _row(run: dict[str, Any]) -> tuple[str, ...]:

@@ -104,6 +104,12 @@ class DescentExperiment(Experiment):
         )
         return [Sharpness(every=self.sharpness_every), gfs]
 
+    def conclude(
+        self, dataset: "xr.Dataset", summary: dict[str, Any]
+    ) -> "tuple[xr.Dataset, dict[str, Any]]":
+        """Return what is stored, with whatever else there is to say once the runs have ended."""
+        return dataset, summary
+
     def check(self) -> None:
         """As for every experiment: step sizes, schedules and accuracy."""
         if not self.step_size:

@@ -271,9 +271,9 @@ class Prepared:
             max_gradient_evaluations=budget.max_evaluations,
             checkpoint=self.checkpoint,
         )
-        summary = summarise(config.name, result)
+        dataset, summary = config.conclude(result.dataset, summarise(config.name, result))
         saver.begin()
-        _write(self.folder, config, result.dataset, summary)
+        _write(self.folder, config, dataset, summary)
         if descent.RunStatus.STOPPED not in result.status:
             self.folder.remove_checkpoint()
         return summary

@@ -1,10 +1,14 @@
 """A product of a few numbers fitted to one target: everything in closed form, in seconds."""
 
+import importlib.util
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from thalweg.experiments.experiment import DescentExperiment, check_positive
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _INIT = (3.0, 1.5, 0.4, 0.2)
 
@@ -22,6 +26,11 @@ class Scalar(DescentExperiment):
         The parameters at the start, one number per layer.
     target
         The number that their product is fitted to (positive).
+    certify
+        Check the conditions under which the behaviour of the run is proved or checked, step by
+        step: the certificate is printed, marked in the figure and put into summary.json.
+    rigorous
+        Certify in interval arithmetic (needs python-flint).
     """
 
     name: ClassVar[str] = "scalar"
@@ -36,6 +45,8 @@ class Scalar(DescentExperiment):
     depth: int | None = None
     init: tuple[float, ...] | None = None
     target: float = 1.0
+    certify: bool = False
+    rigorous: bool = False
 
     def __post_init__(self) -> None:
         """Settle depth and start by each other, so that what is stored says both."""
@@ -57,6 +68,40 @@ class Scalar(DescentExperiment):
                 f"init holds {len(self.init)} numbers, but depth is {self.depth}: "
                 "leave out one of the two, or give one number per layer"
             )
+        if self.rigorous and not self.certify:
+            raise ValueError("rigorous is about the certificate: ask for certify as well")
+        if self.rigorous and importlib.util.find_spec("flint") is None:
+            raise ValueError("rigorous needs python-flint: install it, or leave rigorous out")
+
+    def conclude(
+        self, dataset: "xr.Dataset", summary: dict[str, Any]
+    ) -> "tuple[xr.Dataset, dict[str, Any]]":
+        """Certify each run that took a step, if that was asked for."""
+        if not self.certify:
+            return dataset, summary
+        from thalweg.theory import certify
+
+        assert self.init is not None  # settled by __post_init__
+        runs, marks = [], []
+        for number, run in enumerate(summary["runs"]):
+            if run["steps"] < 1:
+                runs.append(run)
+                continue
+            certificate = certify(
+                self.init,
+                run["step_size"],
+                run["steps"],
+                target=self.target,
+                rigorous=self.rigorous,
+            )
+            runs.append(run | {"certificate": {"text": str(certificate), **certificate.summary()}})
+            marks += [(number, step, label) for step, label in certificate.marks]
+        axis = "mark"
+        columns = {
+            name: (axis, [mark[column] for mark in marks])
+            for column, name in enumerate(("mark_run", "mark_step", "mark_label"))
+        }
+        return dataset.assign(columns) if marks else dataset, summary | {"runs": runs}
 
     def build(self) -> tuple[Any, Any]:
         """Return the scalar network and its start."""
