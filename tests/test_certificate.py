@@ -107,6 +107,14 @@ def test_balanced_starts_end_and_are_certified(mode):
     assert found.bits <= 256
 
 
+@pytest.mark.parametrize("mode", [False, True])
+@pytest.mark.parametrize(("large", "by_gap"), [(20.0, 0), (9.0, 1)])
+def test_the_gap_condition_where_a_coordinate_is_zero(mode, large, by_gap):
+    """`η |π - y| |P_12| ≤ 1`, where the quotient by the smallest coordinates is 0/0."""
+    found = tw.certify([0.0, 1.0, large], 0.1, 1, rigorous=mode)
+    assert found.trace.by["gap condition"] == by_gap
+
+
 def test_negative_products_are_followed_through_zero():
     found = tw.certify([-0.3, 1.2, 1.5], 0.2, 300, rigorous=True)
     assert found.monotone.established

@@ -48,9 +48,9 @@ class OneStep(NamedTuple):
     Attributes
     ----------
     gap
-        `1 - η |π - y| |π| / (|w|_(1) |w|_(2))`, the two smallest magnitudes in the denominator.
-        Where it is not negative, every difference of two squared coordinates contracts and their
-        order stays.
+        `1 - η |π - y| |P|`, `P` the product of all coordinates but the two of smallest magnitude;
+        that is `1 - η |π - y| |π| / (|w|_(1) |w|_(2))` where no coordinate is zero. Where it is not
+        negative, every difference of two squared coordinates contracts and their order stays.
     signs
         `1 - η (π - y) π / w_(1)²`: where it is positive every coordinate keeps its sign. NaN where
         `π(w)` is not positive.

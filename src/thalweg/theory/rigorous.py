@@ -150,9 +150,10 @@ class _Judge:
         return None, last
 
     def _judge_step(self, old: "_Point", new: "_Point", step: int) -> None:
-        kappa = abs(self.eta * old.residual * old.product)
-        first, second = sorted(a.abs_lower() for a in old.w)[:2]
-        if kappa <= first * second:
+        # η |π - y| |P_ij| for the worst pair, whatever the order where balls overlap.
+        others = _product(sorted(a.abs_upper() for a in old.w)[2:])
+        ratio = abs(self.eta * old.residual) * others
+        if ratio <= 1:
             self.by["gap condition"] += 1
             return
         before = old.gfs_sharpness()
@@ -172,7 +173,7 @@ class _Judge:
             return
         self._give_up()
         if self.open is None:
-            self.open = step, float((1 - kappa / (first * second)).mid())
+            self.open = step, float((1 - ratio).mid())
 
 
 class _Point:
