@@ -59,7 +59,7 @@ def test_a_run_as_in_the_paper_bears_all_claims_out():
 def test_a_certain_rise_is_a_failed_claim_with_its_size():
     claim = judge(*run_of([10.0, 9.0, 9.9, 7.9], **AT_EDGE))[0]
     assert claim.verdict is Verdict.FAILED
-    assert "rose 1 times" in claim.evidence
+    assert "1 rises" in claim.evidence
     assert "the largest rise from one value to the next is 0.1, relatively" in claim.evidence
 
 

@@ -86,8 +86,8 @@ def _falls(data: xr.Dataset, summary: dict[str, Any], confirmation: str | None) 
     steps = found["falls"] + found["rises"] + found["undecided"]
     rise = found["largest_possible_rise"]
     evidence = (
-        f"From one measured value to the next it fell {found['falls']} times of {steps}, rose "
-        f"{found['rises']} times, and {found['undecided']} times the error bars leave it open"
+        f"Of {steps} steps from one measured value to the next, {found['falls']} are falls, "
+        f"{found['rises']} rises, and {found['undecided']} left open by the error bars"
     )
     if values.size:
         evidence += f"; from {values[0]:.5g} to {values[-1]:.5g}"
@@ -95,10 +95,12 @@ def _falls(data: xr.Dataset, summary: dict[str, Any], confirmation: str | None) 
         largest = np.max(np.diff(values) / values[:-1])
         evidence += f"; the largest rise from one value to the next is {largest:.1g}, relatively"
     elif found["undecided"] and rise is not None:
-        evidence += f"; no step rose by more than {rise / values[-1]:.1g}, relatively"
+        evidence += (
+            f"; none of these can be a rise by more than {rise / values[-1]:.1g}, relatively"
+        )
     missing = int(np.sum(data["gfs_status"].values > 0))
     if missing:
-        evidence += f"; {missing} values did not converge"
+        evidence += f"; flows that did not converge: {missing}"
     if found["verdict"] == "not decreasing":
         verdict = Verdict.FAILED
     elif found["verdict"] == "decreasing":
@@ -130,8 +132,10 @@ def _ends_under(data: xr.Dataset, summary: dict[str, Any]) -> Claim:
     statement = "Gradient descent ends with a GFS sharpness just under 2/η"
     value, error = summary["final"]["gfs_sharpness"], summary["final"]["gfs_sharpness_error"]
     sharpness, threshold = summary["final"]["sharpness"], float(data["threshold"])
-    if value is None or error is None or sharpness is None or summary["status"] != "completed":
+    if summary["status"] != "completed":
         return Claim(statement, f"The run ended early: {summary['status']}.", Verdict.UNDECIDED)
+    if value is None or error is None or sharpness is None:
+        return Claim(statement, "The last value is not known.", Verdict.UNDECIDED)
     share, bar = value / threshold, error / threshold
     evidence = f"The last value is {share:.5f} ± {bar:.1g} of 2/η"
     apart = abs(value - sharpness) / value

@@ -191,7 +191,7 @@ table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
 th, td { text-align: left; vertical-align: top; padding: 0.35rem 0.6rem;
   border-bottom: 1px solid #e4e4e4; }
 th { border-bottom: 2px solid #999; white-space: nowrap; }
-img { max-width: 100%; display: block; margin: 1rem auto; }
+img { max-width: min(100%, 46rem); display: block; margin: 1rem auto; }
 pre { background: #f4f4f4; padding: 0.6rem; overflow-x: auto; white-space: pre-wrap; }
 .shown, .failed, .undecided { border-radius: 0.3rem; padding: 0.05rem 0.45rem; font-weight: 600;
   white-space: nowrap; }
