@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from thalweg.experiments.digits_mlp import DigitsMLP
 from thalweg.experiments.experiment import DescentExperiment
+from thalweg.experiments.network import Network
 from thalweg.experiments.scalar import Scalar
 from thalweg.experiments.squared_regression import SquaredRegressionExperiment
 
@@ -46,9 +47,9 @@ def chapters(size: Size) -> list[Chapter]:
         case Size.QUICK:
             return [_SCALAR, _REGRESSION, _SMALL_NETWORK]
         case Size.DEFAULT:
-            return [_SCALAR, _REGRESSION, _NETWORK]
+            return [_SCALAR, _REGRESSION, _DIABETES, _SMALL_NETWORK, _NETWORK]
         case Size.FULL:
-            return [_SCALAR, _REGRESSION, _NETWORK]
+            return [_SCALAR, _REGRESSION, _DIABETES, _SMALL_NETWORK, _NETWORK, *_ARCHITECTURES]
 
 
 _SCALAR = Chapter(
@@ -60,18 +61,61 @@ _SCALAR = Chapter(
 )
 _REGRESSION = Chapter(
     "squared-regression",
-    "Squared regression",
+    "Squared regression, sparse data",
     "A diagonal linear network recovers a sparse vector. Closed form through the convex dual.",
     SquaredRegressionExperiment(step_size=(0.3, 0.6, 0.72)),
+    1e4,
+)
+_DIABETES = Chapter(
+    "diabetes",
+    "Squared regression, real data",
+    "A diagonal linear network on scikit-learn's diabetes data, which it cannot fit.",
+    SquaredRegressionExperiment(data="diabetes", step_size=(0.42,), steps=12_000, gfs_every=20),
     1e5,
 )
 _SMALL_NETWORK = Chapter(
     "mlp-small",
-    "Fully connected network, small",
-    "A tanh network on 100 images of handwritten digits.",
-    DigitsMLP(samples=100, widths=(16,), steps=200, gfs_every=20, gfs_start=20),
-    1e5,
+    "Fully connected network, 50 images",
+    "A tanh network of two hidden layers of 32 units on handwritten digits. The flows are "
+    "integrated, with error bars.",
+    Network(
+        architecture="mlp",
+        step_size=(0.15, 0.3, 0.35),
+        steps=300,
+        sharpness_every=5,
+        gfs_every=25,
+        gfs_start=25,
+    ),
+    4e4,
 )
 _NETWORK = Chapter(
-    "mlp", "Fully connected network", "A tanh network on handwritten digits.", DigitsMLP(), 2e5
+    "mlp",
+    "Fully connected network, 300 images",
+    "A tanh network of two hidden layers of 64 units on handwritten digits. The flows are "
+    "integrated, with error bars.",
+    DigitsMLP(),
+    1.7e5,
 )
+_ARCHITECTURES = [
+    Chapter(
+        "vgg",
+        "Convolutional network like VGG",
+        "Convolutions and averages, without normalisation, on handwritten digits.",
+        Network(architecture="vgg", samples=30, steps=2400),
+        3e5,
+    ),
+    Chapter(
+        "resnet",
+        "Convolutional network like ResNet",
+        "Residual blocks of convolutions, without normalisation, on handwritten digits.",
+        Network(architecture="resnet", widths=(6, 12), samples=20, steps=2400),
+        3e5,
+    ),
+    Chapter(
+        "transformer",
+        "Transformer",
+        "A small transformer encoder over patches of handwritten digits.",
+        Network(architecture="transformer", samples=20, patch=4, init_scale=0.7, steps=2400),
+        3e5,
+    ),
+]

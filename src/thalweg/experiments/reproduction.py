@@ -21,6 +21,7 @@ from thalweg.problems import Problem
 from thalweg.results import DATASET, FIGURE, RunFolder, load, replacing, to_json
 
 HTML, MARKDOWN = "report.html", "report.md"
+_CHOSEN = 3  # step sizes, where a network chooses them by itself
 HEADING = "Gradient descent and the sharpness of gradient flow solutions"
 
 
@@ -88,7 +89,7 @@ def estimated_seconds(size: Size) -> float:
     The numbers of gradient evaluations are those of earlier runs.
     """
     return sum(
-        len(chapter.config.step_size)
+        (len(chapter.config.step_size) or _CHOSEN)
         * chapter.evaluations
         * _gradient_seconds(*chapter.config.build())
         for chapter in chapters(size)
