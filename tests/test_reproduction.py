@@ -85,7 +85,7 @@ def test_values_that_did_not_converge_show_nothing():
     ],
 )
 def test_the_end_is_just_under_the_threshold_or_not(last, sharpness, error, expected):
-    run = run_of([10.0, last], [9.0, sharpness], [1.0, 2.0, 1e-9], error)
+    run = run_of([10.0, last], [7.0, 9.0, sharpness], [1.0, 2.0, 1e-9], error)
     assert verdicts(*run)[2] is expected
 
 
@@ -99,6 +99,8 @@ def test_below_the_edge_another_claim_is_made():
     assert not reaches_edge(data)
     assert [c.statement for c in judge(data, summary)][1].startswith("Below the stability")
     assert verdicts(data, summary) == [Verdict.SHOWN, Verdict.SHOWN]
+    from_above = run_of([6.0, 5.9], [9.0, 5.9], [1.0, 0.1, 0.01])
+    assert verdicts(*from_above) == [Verdict.SHOWN, Verdict.SHOWN]
     rising = run_of([6.0, 5.9], [5.0, 5.9], [1.0, 0.1, 0.2])
     assert verdicts(*rising)[1] is Verdict.FAILED
 

@@ -76,8 +76,12 @@ def judge(
 
 
 def reaches_edge(data: xr.Dataset) -> bool:
-    """Whether the measured sharpness reached the stability threshold `2 / step_size`."""
-    return bool(np.any(_known(data, "sharpness") >= float(data["threshold"])))
+    """Whether the measured sharpness rose to the stability threshold `2 / step_size`.
+
+    A run that only begins above it is not meant: the first steps may bring it down for good.
+    """
+    above = _known(data, "sharpness") >= float(data["threshold"])
+    return bool(np.any(above[1:] & ~above[:-1]))
 
 
 def _falls(data: xr.Dataset, summary: dict[str, Any], confirmation: str | None) -> Claim:
