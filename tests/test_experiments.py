@@ -14,7 +14,16 @@ from thalweg.flow.solution import Status
 from thalweg.problems import SquaredRegression
 
 SUMMARY = {"experiment", "runs", "seconds", "gradient_evaluations"}
-RUN = {"step_size", "threshold", "steps", "status", "final", "monotonicity", "advice"}
+RUN = {
+    "step_size",
+    "threshold",
+    "steps",
+    "status",
+    "final",
+    "monotonicity",
+    "advice",
+    "unconverged",
+}
 FINAL = {"loss", "sharpness", "gfs_sharpness", "gfs_sharpness_error"}
 MONOTONICITY = {"verdict", "falls", "rises", "undecided", "largest_possible_rise"}
 
@@ -131,7 +140,8 @@ def test_advice_where_flows_did_not_converge():
     data = xr.Dataset(
         {
             "loss": (("run", "step"), [[1.0, math.nan]]),
-            "sharpness": (("run", "sharpness_step"), [[math.nan]]),
+            "sharpness": (("run", "sharpness_step"), [[3.0, 4.0]]),
+            "sharpness_status": (("run", "sharpness_step"), [[0.0, 1.0]]),
             "gfs_sharpness": (axis, [values]),
             "gfs_sharpness_error": (axis, [errors]),
             "gfs_status": (axis, [codes]),
@@ -159,12 +169,14 @@ def test_advice_where_flows_did_not_converge():
     assert of_run["threshold"] is None
     assert of_run["final"] == {
         "loss": 1.0,
-        "sharpness": None,
-        "gfs_sharpness": 1.5,
+        "sharpness": 3.0,  # the last one did not converge
+        "gfs_sharpness": 3.0,
         "gfs_sharpness_error": 0.1,
     }
-    assert of_run["monotonicity"]["falls"] == 2  # the entry that was not reached does not count
-    assert of_run["monotonicity"]["undecided"] == 1
+    # Values of flows that ended elsewhere decide nothing; what was not reached is no step.
+    assert of_run["monotonicity"]["falls"] == 0
+    assert of_run["monotonicity"]["undecided"] == 3
+    assert of_run["unconverged"] == {"sharpness": 1, "gfs_sharpness": 3}
 
 
 def test_falls_known_by_themselves_decide_steps_that_the_bars_do_not():
@@ -175,6 +187,7 @@ def test_falls_known_by_themselves_decide_steps_that_the_bars_do_not():
         {
             "loss": (("run", "step"), [[1.0, 0.5]]),
             "sharpness": (("run", "sharpness_step"), [[4.0]]),
+            "sharpness_status": (("run", "sharpness_step"), [[0.0]]),
             "gfs_sharpness": (axis, [[3.0, 2.99, math.nan]]),
             "gfs_sharpness_error": (axis, [[0.1, 0.1, math.nan]]),
             "gfs_status": (axis, [[0, 0, math.nan]]),

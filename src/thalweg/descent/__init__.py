@@ -9,11 +9,12 @@ from thalweg.descent.checkpoint import (
 from thalweg.descent.descend import descend
 from thalweg.descent.measurements import Measurement, Quantity, Reading
 from thalweg.descent.run import Progress, Run
-from thalweg.descent.sharpness import GFSSharpness, Sharpness
+from thalweg.descent.sharpness import EigenStatus, GFSSharpness, Sharpness
 from thalweg.descent.truncated import TruncatedSharpness
 
 __all__ = [
     "Checkpoint",
+    "EigenStatus",
     "GFSSharpness",
     "Measurement",
     "Progress",

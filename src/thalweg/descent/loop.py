@@ -67,8 +67,8 @@ def advance(
 
 
 def sound(iterate: Iterate, limit: Array) -> Array:
-    """Whether loss and gradient are finite and the loss is not above `limit` (else: diverged)."""
-    leaves = jax.tree.leaves(iterate.gradient)
+    """Whether all is finite and the loss is not above `limit` (else: diverged)."""
+    leaves = jax.tree.leaves((iterate.gradient, eqx.filter(iterate.w, eqx.is_inexact_array)))
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in leaves]
     return (iterate.loss <= limit) & jnp.isfinite(iterate.loss) & jnp.all(jnp.stack(finite))
 

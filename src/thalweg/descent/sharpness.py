@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,12 +25,25 @@ from thalweg.flow.twice import Followed
 from thalweg.problems import COST, Problem
 
 
+class EigenStatus(IntEnum):
+    """How the eigensolver behind a sharpness ended.
+
+    `NOT_CONVERGED`: its residual, `sharpness_error`, is above the tolerance. `NON_FINITE`: the
+    Hessian is not finite, as where the loss has no second derivatives.
+    """
+
+    CONVERGED = 0
+    NOT_CONVERGED = 1
+    NON_FINITE = 2
+
+
 @dataclass(frozen=True)
 class Sharpness:
     """The largest algebraic eigenvalue of the Hessian, warm-started from the last one.
 
     Variables: `sharpness` and `sharpness_error` (the residual of the eigenpair, which bounds its
-    distance to an eigenvalue), in units of loss per squared parameter.
+    distance to an eigenvalue), in units of loss per squared parameter; `sharpness_status` (the
+    number of an `EigenStatus`).
 
     Parameters
     ----------
@@ -54,20 +68,29 @@ class Sharpness:
 
     @property
     def variables(self) -> dict[str, Attributes]:
-        """Sharpness and its error bar."""
+        """Sharpness, its error bar and its status."""
         return {
             "sharpness": {"long_name": "sharpness", "units": "1"},
             "sharpness_error": {"long_name": "residual of the sharpness", "units": "1"},
+            "sharpness_status": {
+                "long_name": "how the eigensolver ended",
+                "units": "1",
+                **_flags(EigenStatus),
+            },
         }
 
     def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
         """Return the sharpness at `w`; `memory` is the last top eigenvector."""
         top = top_eigenpairs(problem, w, k=1, start=memory, tol=self.tol)
+        is_finite = math.isfinite(float(top.values[0]))
+        status = EigenStatus.CONVERGED if top.converged else EigenStatus.NOT_CONVERGED
         values = {
             "sharpness": float(top.values[0]),
             "sharpness_error": float(top.residuals[0]),
+            "sharpness_status": float(status if is_finite else EigenStatus.NON_FINITE),
         }
-        return Reading(values, top.vectors, float(top.matvecs) * COST.hessian_product)
+        work = float(top.matvecs) * COST.hessian_product
+        return Reading(values, top.vectors if is_finite else memory, work)
 
 
 @dataclass(frozen=True)
@@ -123,8 +146,7 @@ class GFSSharpness:
             "gfs_status": {
                 "long_name": "how the flow ended",
                 "units": "1",
-                "flag_values": np.asarray([float(status) for status in Status]),
-                "flag_meanings": " ".join(status.name.lower() for status in Status),
+                **_flags(Status),
             },
             "gfs_gradient_evaluations": {
                 "long_name": "work of one gradient flow solution",
@@ -225,6 +247,13 @@ def _is_open(one: FlowSolution, other: FlowSolution) -> bool:
     if not (one.converged and other.converged) or one.courses is None:
         return False
     return abs(one.sharpness - other.sharpness) <= one.sharpness_error + other.sharpness_error
+
+
+def _flags(kind: type[IntEnum]) -> dict[str, Any]:
+    return {
+        "flag_values": np.asarray([float(status) for status in kind]),
+        "flag_meanings": " ".join(status.name.lower() for status in kind),
+    }
 
 
 def _check_positive(name: str, value: float) -> None:

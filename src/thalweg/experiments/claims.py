@@ -168,8 +168,12 @@ def _stays_under(data: xr.Dataset) -> Claim:
 
 
 def _known(data: xr.Dataset, name: str) -> NDArray[np.float64]:
+    """Return what is known of a variable; a sharpness only where its eigensolver converged."""
     values = data[name].values.astype(float)
-    return values[np.isfinite(values)]
+    known = np.isfinite(values)
+    if name == "sharpness" and "sharpness_status" in data:
+        known &= data["sharpness_status"].values == 0
+    return values[known]
 
 
 def _rises(values: NDArray[np.float64]) -> int:

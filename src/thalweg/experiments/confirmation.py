@@ -7,7 +7,7 @@ import xarray as xr
 
 from thalweg import descent, flow
 from thalweg.experiments.experiment import DescentExperiment
-from thalweg.flow.solution import FlowSolution
+from thalweg.flow.solution import FlowSolution, Status
 
 TIGHTER = 0.1
 """The accuracy asked for, relative to that of the run."""
@@ -81,7 +81,8 @@ def _largest_rise(data: xr.Dataset) -> tuple[int, int] | None:
     """Return the steps `(i, j)`, `i < j`, whose values rise most beyond their error bars."""
     values = data["gfs_sharpness"].values.astype(float)
     errors = data["gfs_sharpness_error"].values.astype(float)
-    known = np.isfinite(values) & np.isfinite(errors)
+    settled = [float(status) for status in Status if status.is_settled]
+    known = np.isfinite(values) & np.isfinite(errors) & np.isin(data["gfs_status"].values, settled)
     steps, values, errors = data["gfs_step"].values[known], values[known], errors[known]
     if values.size < 2:
         return None

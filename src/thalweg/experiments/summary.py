@@ -17,8 +17,11 @@ def summarise(experiment: str, run: descent.Run) -> dict[str, Any]:
     """Return the contents of `summary.json`.
 
     Each run also has `advice`: a list of sentences, empty where it completed and every gradient
-    flow solution converged; and, where the truncated sharpness was measured, `truncated`. Numbers
-    that are not known are `None`.
+    flow solution converged; `unconverged`: how many measured values of each kind have another
+    status than "converged"; and, where the truncated sharpness was measured, `truncated`. Numbers
+    that are not known are `None`. Verdicts and final values use only what has settled: the value of
+    a flow that did not reach its end, or of an eigensolver that did not converge, is in the dataset
+    but counts as not known.
     """
     return {
         "experiment": experiment,
@@ -33,6 +36,7 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
     status = run.status[number]
     advice = [] if status is descent.RunStatus.COMPLETED else [run.message[number]]
     gfs = _of_flows(data, "gfs")
+    converged = float(descent.EigenStatus.CONVERGED)
     entry: dict[str, Any] = {
         "step_size": float(data["step_size"]),
         "threshold": _number(data["threshold"]),
@@ -40,9 +44,13 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
         "status": status.value,
         "final": {
             "loss": _last(data["loss"]),
-            "sharpness": _last(data["sharpness"]),
+            "sharpness": _last(data["sharpness"].where(data["sharpness_status"] == converged)),
             "gfs_sharpness": gfs.sharpness,
             "gfs_sharpness_error": gfs.error,
+        },
+        "unconverged": {
+            "sharpness": int((data["sharpness_status"] > converged).sum()),
+            "gfs_sharpness": gfs.unconverged,
         },
         "monotonicity": gfs.monotonicity,
         "advice": advice + gfs.advice,
@@ -50,6 +58,7 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
     if "truncated_status" in data:
         truncated = _of_flows(data, "truncated")
         entry["advice"] = advice + gfs.advice + truncated.advice
+        entry["unconverged"]["truncated_sharpness"] = truncated.unconverged
         entry["truncated"] = {
             "level": float(data["truncated_sharpness"].attrs["level"]),
             "sharpness": truncated.sharpness,
@@ -60,28 +69,37 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
 
 
 class _Flows(NamedTuple):
-    """What the flows of one measurement come down to: the last value, the verdict, advice."""
+    """What the flows of one measurement come down to.
+
+    The last settled value, the verdict, how many flows did not converge, and advice.
+    """
 
     sharpness: float | None
     error: float | None
     monotonicity: dict[str, Any]
+    unconverged: int
     advice: list[str]
 
 
 def _of_flows(data: xr.Dataset, name: str) -> _Flows:
     """Summarise `<name>_sharpness`; where it was not measured, nothing is known of it."""
     if f"{name}_status" not in data:
-        return _Flows(None, None, monotonicity([], []).summary(), [])
+        return _Flows(None, None, monotonicity([], []).summary(), 0, [])
     measured = data.sel({f"{name}_step": data[f"{name}_status"].notnull()})
-    values, errors = measured[f"{name}_sharpness"], measured[f"{name}_sharpness_error"]
+    status = measured[f"{name}_status"]
+    settled = status.isin([float(one) for one in Status if one.is_settled])
+    values = measured[f"{name}_sharpness"].where(settled)
+    errors = measured[f"{name}_sharpness_error"].where(settled)
+    known = values.notnull() & np.isfinite(errors)
     known_falls = {}
     if f"{name}_fall" in measured:
         falls, fall_errors = measured[f"{name}_fall"], measured[f"{name}_fall_error"]
         known_falls = {"falls": falls, "fall_errors": fall_errors}
     return _Flows(
-        _last(values),
-        _last(errors.where(values.notnull())),  # of the same iterate as the value
+        _last(values.where(known)),
+        _last(errors.where(known)),  # of the same iterate as the value
         monotonicity(values, errors, **known_falls).summary(),
+        int((status != Status.CONVERGED).sum()),
         _advice(measured, name),
     )
 

@@ -247,6 +247,9 @@ class Pursuit:
         return self.unsettled(Status.NO_MINIMISER_FOUND) if self._runs_away(state) else None
 
     def _renew_bound(self, w: Array) -> None:
+        if not bool(jnp.all(jnp.isfinite(w))):
+            self.bound = nan
+            return
         pairs = top_eigenpairs(
             self.problem, w, tol=BOUND_TOLERANCE, start=self.eigenvector, max_products=200
         )

@@ -28,6 +28,11 @@ class Status(IntEnum):
         """One sentence: what happened and what to change."""
         return _ADVICE[self]
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the flow reached a minimiser, so that value and error bar are those of `φ`."""
+        return self in (Status.CONVERGED, Status.INACCURATE, Status.SET_VALUED)
+
 
 _ADVICE = {
     Status.CONVERGED: "The flow settled and the sharpness is known to the accuracy asked for.",
