@@ -1,11 +1,27 @@
 """Runs that are cut off anywhere go on as if nothing had happened, bit for bit."""
 
+import json
+import os
+import signal
+import socket
+import time
+from functools import partial
+
+import jax
 import numpy as np
 import pytest
 import xarray as xr
 
-from thalweg import experiments, results
+import thalweg as tw
+from thalweg import cli, experiments, results
+from thalweg.descent.codec import Codec
+from thalweg.descent.sharpness import MEMORIES
 from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment, runner, saving
+from thalweg.flow import Stabilized
+from thalweg.flow.meter import Meter, OutOfBudget
+from thalweg.flow.method import Request
+from thalweg.lock import LOCK, Lock
+from thalweg.progress import Lines
 
 SHORT = {
     "scalar": Scalar(step_size=(0.25, 0.1), steps=16, sharpness_every=3, gfs_every=5),
@@ -19,7 +35,7 @@ SHORT = {
         dimension=5,
     ),
     "digits-mlp": DigitsMLP(
-        samples=12, widths=(5,), steps=30, sharpness_every=10, gfs_every=10, gfs_start=10, rtol=1e-3
+        samples=8, widths=(4,), steps=20, sharpness_every=10, gfs_every=10, gfs_start=10, rtol=1e-2
     ),
 }
 
@@ -52,15 +68,15 @@ def assert_same(one, other):
 @pytest.mark.parametrize("name", SHORT)
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(name, tmp_path):
     experiments.run(SHORT[name], tmp_path / "whole")
-    folder, reports = tmp_path / "run", 0
+    folder, reports, kills = tmp_path / "run", 0, 0
 
     def deadly(progress):
         nonlocal reports
         reports += 1
-        if reports % 5 == 0:  # so that every part of the run is repeated
+        if reports % 5 == 0 and kills < 10:
             raise KilledError
 
-    prepared, kills = runner.prepare(SHORT[name], folder), 0
+    prepared = runner.prepare(SHORT[name], folder)
     while True:
         try:
             prepared.run(deadly)
@@ -76,3 +92,156 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(name, tmp_path):
         "summary.json",
         "figure.png",
     }
+
+
+def test_a_flow_goes_on_within_its_steps_also_from_a_file(tmp_path):
+    problem, w = SHORT["digits-mlp"].build()
+    path, standings = tmp_path / "standing.npz", []
+
+    def solve(report, standing=None):
+        return tw.gradient_flow_solution(
+            problem, w, rtol=1e-2, method=Stabilized(), report=report, standing=standing
+        )
+
+    def stop_after_the_first_steps(progress):
+        standing = progress.standing()
+        if all(one.standing is not None for one in standing) and len(standing) > 1:
+            standings.append(standing)
+        return bool(standings)
+
+    whole, stopped = solve(None), solve(stop_after_the_first_steps)
+    assert stopped.status is tw.Status.STOPPED
+    codec = Codec(MEMORIES, like=w)
+    codec.write(path, standings[0])
+    resumed = solve(None, codec.read(path))
+    for name in ("sharpness", "sharpness_error", "loss", "status", "gradient_evaluations"):
+        assert getattr(whole, name) == getattr(resumed, name), name
+    for one, other in zip(jax.tree.leaves(whole.w), jax.tree.leaves(resumed.w), strict=True):
+        np.testing.assert_array_equal(one, other)
+    # The steps before the interruption are not taken again.
+    before = standings[0][0].standing
+    assert before.steps.shape[0] > 0
+    np.testing.assert_array_equal(
+        resumed.courses.coarse.lengths[: before.steps.shape[0]], before.steps[:, 0]
+    )
+
+
+def test_where_a_budget_ends_does_not_depend_on_the_speed_of_threads():
+    """One task waits at its share until it is known what the other leaves over."""
+
+    def spent(slow):
+        meter = Meter(Request(1e-4, 100.0), 1.0)
+        accounts = meter.open(2)
+
+        def task(account, work, steps):
+            for _ in range(steps):
+                if account is accounts[slow]:
+                    time.sleep(0.002)
+                account.spend(work)
+            return account.spent
+
+        tasks = [partial(task, accounts[0], 3.0, 10), partial(task, accounts[1], 4.0, 1000)]
+        with pytest.raises(OutOfBudget):
+            meter.side_by_side(tasks, accounts)
+        return [account.spent for account in accounts], meter.spent
+
+    assert spent(0) == spent(1) == ([30.0, 72.0], 102.0)
+
+
+def test_a_second_process_is_told_who_uses_the_folder(tmp_path, capsys):
+    tmp_path.joinpath("run").mkdir()
+    lock = Lock.take(tmp_path / "run")
+    assert cli.main(["run", "scalar", "--out", str(tmp_path / "run"), "--steps", "2"]) == 2
+    error = capsys.readouterr().err
+    assert f"in use by process {os.getpid()} on {socket.gethostname()}" in error
+    assert error.count("\n") == 1
+    lock.release()
+    lock.release()
+    assert list((tmp_path / "run").iterdir()) == []
+    # What a killed process leaves behind is no lock.
+    (tmp_path / "run" / LOCK).write_text('{"pid": 1, "host": "elsewhere"}')
+    assert cli.main(["run", "scalar", "--out", str(tmp_path / "run"), "--steps", "2"]) == 0
+    assert not (tmp_path / "run" / LOCK).exists()
+
+
+def stopped_run(folder, config=SHORT["scalar"], at=5):
+    experiments.run(config, folder, report=lambda progress: progress.step >= at)
+    assert (folder / "checkpoint.npz").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops_and_names_the_command(number, tmp_path, capsys, monkeypatch):
+    class Shot(Lines):
+        def __call__(self, progress):
+            if progress.step == 6:
+                os.kill(os.getpid(), number)
+
+    whole = ["run", "scalar", "--steps", "16", "--out"]
+    assert cli.main([*whole, str(tmp_path / "whole")]) == 0
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr("thalweg.progress.display", Shot)
+        assert cli.main([*whole, str(tmp_path / "run")]) == 128 + number
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # put back
+    assert f"`thalweg resume {tmp_path / 'run'}` continues" in capsys.readouterr().err
+    assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "stopped"
+    assert cli.main(["plot", str(tmp_path / "run")]) == 0
+    assert cli.main(["resume", str(tmp_path / "run")]) == 0
+    assert_same(numbers(tmp_path / "whole"), numbers(tmp_path / "run"))
+    assert cli.main(["resume", str(tmp_path / "run")]) == 0
+    assert "nothing to continue" in capsys.readouterr().out
+
+
+def test_budgets_end_a_run_that_can_go_on(tmp_path, capsys):
+    whole = ["run", "scalar", "--steps", "16", "--out"]
+    assert cli.main([*whole, str(tmp_path / "whole")]) == 0
+    assert cli.main([*whole, str(tmp_path / "run"), "--max-evaluations", "40"]) == 0
+    assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "stopped"
+    assert "continues" in capsys.readouterr().err
+    assert cli.main(["resume", str(tmp_path / "run"), "--max-time", "1e-9"]) == 0
+    assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "stopped"
+    assert cli.main(["resume", str(tmp_path / "run")]) == 0
+    assert_same(numbers(tmp_path / "whole"), numbers(tmp_path / "run"))
+
+
+def test_other_conditions_are_named_and_need_force(tmp_path, capsys, monkeypatch):
+    stopped_run(tmp_path / "run")
+    before = {entry: entry.read_bytes() for entry in (tmp_path / "run").iterdir()}
+    monkeypatch.setattr(saving, "versions", lambda: {"jax": "99.0"})
+    assert cli.main(["resume", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "and is 99.0" in error
+    assert "--force" in error
+    assert {entry: entry.read_bytes() for entry in (tmp_path / "run").iterdir()} == before
+    assert cli.main(["resume", str(tmp_path / "run"), "--force"]) == 0
+
+
+def test_another_configuration_is_named_and_one_that_does_not_fit_refused(tmp_path, capsys):
+    stopped_run(tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config | {"steps": 77}))
+    assert cli.main(["resume", str(tmp_path / "run")]) == 2
+    assert "steps was 16 and is 77" in capsys.readouterr().err
+    assert cli.main(["resume", str(tmp_path / "run"), "--force"]) == 2
+    assert "that of another descent" in capsys.readouterr().err
+    assert (tmp_path / "run" / "checkpoint.npz").exists()
+
+
+def test_a_damaged_checkpoint_falls_back_on_the_one_before(tmp_path, capsys):
+    experiments.run(SHORT["scalar"], tmp_path / "whole")
+    stopped_run(tmp_path / "run")
+    checkpoint, before = (tmp_path / "run" / f"checkpoint{end}.npz" for end in ("", "-before"))
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[: len(content) // 2])
+    assert before.exists()
+    assert cli.main(["resume", str(tmp_path / "run")]) == 0
+    assert_same(numbers(tmp_path / "whole"), numbers(tmp_path / "run"))
+    stopped_run(tmp_path / "both")
+    for path in (tmp_path / "both").glob("checkpoint*"):
+        path.write_bytes(b"PK")
+    kept = {entry: entry.read_bytes() for entry in (tmp_path / "both").iterdir()}
+    capsys.readouterr()
+    assert cli.main(["resume", str(tmp_path / "both")]) == 2
+    error = capsys.readouterr().err
+    assert "is damaged: begin anew with `thalweg run scalar" in error
+    assert {entry: entry.read_bytes() for entry in (tmp_path / "both").iterdir()} == kept

@@ -191,6 +191,7 @@ def _resume(arguments: list[str]) -> int:
 
 def _carry_out(prepare: Callable[[], Any], limits: _Budget) -> int:
     """Run what `prepare` makes ready, and tell how it ended."""
+    from thalweg.descent import CheckpointError
     from thalweg.experiments.runner import Budget
     from thalweg.progress import display
 
@@ -211,6 +212,8 @@ def _carry_out(prepare: Callable[[], Any], limits: _Budget) -> int:
                 return interruption.signal is not None
 
             summary = prepared.run(report, budget, _warn)
+    except CheckpointError as error:
+        raise _BadInputError(str(error)) from error
     except OSError as error:
         raise _NotWrittenError(
             f"writing to {folder} failed ({error}): make room or change permissions, then {again} "

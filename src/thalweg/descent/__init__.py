@@ -2,6 +2,7 @@
 
 from thalweg.descent.checkpoint import (
     Checkpoint,
+    CheckpointError,
     RunStatus,
     read_checkpoint,
     write_checkpoint,
@@ -14,6 +15,7 @@ from thalweg.descent.truncated import TruncatedSharpness
 
 __all__ = [
     "Checkpoint",
+    "CheckpointError",
     "EigenStatus",
     "GFSSharpness",
     "Measurement",

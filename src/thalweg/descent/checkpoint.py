@@ -22,6 +22,10 @@ class RunStatus(StrEnum):
     STOPPED = "stopped"
 
 
+class CheckpointError(ValueError):
+    """The checkpoint does not belong to the descent that should go on from it."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How one run ended: its last parameters, its status with a sentence, its steps."""
@@ -73,11 +77,11 @@ class Checkpoint:
     readings: dict[str, NDArray[np.float64]]
 
     def check_fits(self, axes: list[NDArray[Any]], iterate: PyTree) -> None:
-        """Raise a ValueError unless this is a checkpoint of a descent with these axes."""
+        """Raise a `CheckpointError` unless this is one of a descent with these axes."""
         shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(iterate)]
         same = len(self.axes) == len(axes) and all(map(np.array_equal, self.axes, axes))
         if not same or [(leaf.shape, leaf.dtype) for leaf in self.iterate] != shapes:
-            raise ValueError(
+            raise CheckpointError(
                 "the checkpoint is that of another descent: give the same problem, step sizes, "
                 "steps and measurements as before, or begin anew"
             )
