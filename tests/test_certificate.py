@@ -148,6 +148,9 @@ def test_the_gap_condition_at_equality_up_to_the_last_bit():
     assert found.trace.by["gap condition"] == 0
     assert proved.trace.by["gap condition"] == 1
     assert tw.certify(w, below * (1 - 1e-12), 1).trace.by["gap condition"] == 1
+    above = math.nextafter(below, math.inf)
+    assert Fraction(above) > limit
+    assert tw.certify(w, above, 1, rigorous=True).trace.by["gap condition"] == 0
 
 
 def test_agreement_wherever_float64_decides():
@@ -179,6 +182,14 @@ def test_gfs_sharpness_in_balls_is_that_of_the_closed_form():
             ball = rigorous._Point([flint.arb(a) for a in w], flint.arb(target)).gfs_sharpness()
             assert abs(float(ball.mid()) - exact.sharpness[0]) <= exact.error[0]
             assert float(ball.rad()) < 1e-12 * exact.sharpness[0]
+
+
+@pytest.mark.parametrize("w", [[0.2, 1.0, 2.0], [-0.7, 1.2, 1.5], [2.0, 1.5, 1.0, 0.7]])
+def test_the_sharpness_is_proved_to_reach_what_it_reaches_and_no_more(w):
+    point = rigorous._Point([flint.arb(a) for a in w], flint.arb(1))
+    truth = float(tw.ScalarNetwork(len(w)).sharpness(jax.numpy.array(w)))
+    assert point.is_as_sharp_as(flint.arb(truth * (1 - 1e-9)))
+    assert not point.is_as_sharp_as(flint.arb(truth * (1 + 1e-9)))
 
 
 def test_balls_that_are_wide_decide_nothing():
