@@ -71,6 +71,9 @@ class DescentExperiment(Experiment):
         Relative accuracy wanted of the GFS sharpness.
     max_gradient_evaluations
         Budget of one gradient flow solution, in gradient evaluations.
+    max_flow_seconds
+        Budget of one gradient flow solution, in seconds: left out, no limit. Which flows it ends
+        depends on the machine.
     """
 
     step_size: tuple[float, ...]
@@ -80,6 +83,7 @@ class DescentExperiment(Experiment):
     gfs_start: int
     rtol: float = 1e-4
     max_gradient_evaluations: float = 200_000
+    max_flow_seconds: float | None = None
 
     @abstractmethod
     def build(self) -> tuple[Any, Any]:
@@ -96,13 +100,17 @@ class DescentExperiment(Experiment):
         """Return what is measured along the run: sharpness and GFS sharpness."""
         from thalweg.descent import GFSSharpness, Sharpness
 
-        gfs = GFSSharpness(
-            every=self.gfs_every,
-            start=self.gfs_start,
-            rtol=self.rtol,
-            max_gradient_evaluations=self.max_gradient_evaluations,
-        )
-        return [Sharpness(every=self.sharpness_every), gfs]
+        return [Sharpness(every=self.sharpness_every), GFSSharpness(**self.flows())]
+
+    def flows(self) -> dict[str, Any]:
+        """Return schedule, accuracy and budgets of the measurement that follows flows."""
+        return {
+            "every": self.gfs_every,
+            "start": self.gfs_start,
+            "rtol": self.rtol,
+            "max_gradient_evaluations": self.max_gradient_evaluations,
+            "max_seconds": self.max_flow_seconds or math.inf,
+        }
 
     def conclude(
         self, dataset: "xr.Dataset", summary: dict[str, Any]
@@ -118,6 +126,8 @@ class DescentExperiment(Experiment):
             check_positive("step_size", size)
         check_positive("rtol", self.rtol)
         check_positive("max_gradient_evaluations", self.max_gradient_evaluations)
+        if self.max_flow_seconds is not None:
+            check_positive("max_flow_seconds", self.max_flow_seconds)
         for name in ("steps", "sharpness_every", "gfs_every"):
             self.check_at_least(name, 1)
         self.check_at_least("gfs_start", 0)

@@ -186,11 +186,5 @@ class Network(DescentExperiment):
             return super().measurements()
         from thalweg.descent import Sharpness, TruncatedSharpness
 
-        truncated = TruncatedSharpness(
-            level=self.level,
-            every=self.gfs_every,
-            start=self.gfs_start,
-            rtol=self.rtol,
-            max_gradient_evaluations=self.max_gradient_evaluations,
-        )
+        truncated = TruncatedSharpness(level=self.level, **self.flows())
         return [Sharpness(every=self.sharpness_every), truncated]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from jaxtyping import PyTree
@@ -25,6 +26,7 @@ def gradient_flow_solution(
     report: Callable[[Progress], bool | None] | None = None,
     previous: FlowSolution | None = None,
     standing: Any = None,
+    max_seconds: float = inf,
 ) -> FlowSolution:
     """Solve `dw/dt = -∇L(w)` to its limit `S(w)` and return the sharpness `λ(S(w))` there.
 
@@ -50,6 +52,8 @@ def gradient_flow_solution(
     standing
         Go on from there: what `standing()` of a `Progress` of an earlier solve, with the same
         arguments, has returned. The answer is that of an uninterrupted solve, bit for bit.
+    max_seconds
+        Budget of wall-clock time. Where it ends a flow depends on the machine.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def gradient_flow_solution(
     if not rtol > 0:
         raise ValueError(f"rtol must be positive, got {rtol}; ask e.g. for 1e-4")
     problem, vector = flatten(loss, w)
-    request = Request(rtol, max_gradient_evaluations, report, previous, standing)
+    request = Request(rtol, max_gradient_evaluations, report, previous, standing, max_seconds)
     solution = (method or _best_method(problem, vector)).solve(problem, vector, request)
     return replace(solution, w=problem.tree(solution.w))
 

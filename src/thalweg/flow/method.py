@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
 from jaxtyping import Array
@@ -42,6 +43,9 @@ class Request:
         The solution of a neighbouring iterate, to warm-start from where that helps.
     standing
         Where an earlier solve of the same request was interrupted, to go on from there.
+    max_seconds
+        Budget of wall-clock time; it ends a flow as `max_gradient_evaluations` does, but where
+        depends on the machine.
     """
 
     rtol: float
@@ -49,6 +53,7 @@ class Request:
     report: Callable[[Progress], bool | None] | None = None
     previous: FlowSolution | None = None
     standing: Any = None
+    max_seconds: float = inf
 
 
 class Method(Protocol):
