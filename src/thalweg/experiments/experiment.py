@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class DescentExperiment(Experiment):
     step_size
         Step size of gradient descent (learning rate); the stability threshold is 2 / step size.
         Several numbers are several runs from the same start.
+    relative_step_size
+        Step sizes as multiples of 2 / sharpness at the start: used in place of step_size.
     steps
         Number of steps of gradient descent.
     sharpness_every
@@ -84,6 +86,7 @@ class DescentExperiment(Experiment):
     rtol: float = 1e-4
     max_gradient_evaluations: float = 200_000
     max_flow_seconds: float | None = None
+    relative_step_size: tuple[float, ...] = ()
 
     @abstractmethod
     def build(self) -> tuple[Any, Any]:
@@ -92,9 +95,15 @@ class DescentExperiment(Experiment):
     def resolved(self, problem: Any, start: Any) -> Self:
         """Return this configuration with all that was left open decided, by `problem` and `start`.
 
-        What it returns is what is run and stored. Raises a ValueError where that cannot be done.
+        What it returns is what is run and stored: step sizes as numbers. Raises a ValueError where
+        that cannot be done.
         """
-        return self
+        if not self.relative_step_size:
+            return self
+        from thalweg.experiments.step_sizes import relative_step_sizes
+
+        sizes = relative_step_sizes(problem, start, self.relative_step_size)
+        return replace(self, step_size=sizes, relative_step_size=())
 
     def measurements(self) -> "list[Measurement]":
         """Return what is measured along the run: sharpness and GFS sharpness."""
@@ -120,10 +129,11 @@ class DescentExperiment(Experiment):
 
     def check(self) -> None:
         """As for every experiment: step sizes, schedules and accuracy."""
-        if not self.step_size:
+        if not (self.step_size or self.relative_step_size):
             raise ValueError("step_size is empty: give at least one positive number")
-        for size in self.step_size:
-            check_positive("step_size", size)
+        for name in ("step_size", "relative_step_size"):
+            for size in getattr(self, name):
+                check_positive(name, size)
         check_positive("rtol", self.rtol)
         check_positive("max_gradient_evaluations", self.max_gradient_evaluations)
         if self.max_flow_seconds is not None:
