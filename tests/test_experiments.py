@@ -8,7 +8,7 @@ import pytest
 
 import thalweg as tw
 from thalweg import experiments, results
-from thalweg.descent import RunStatus
+from thalweg.descent import EigenStatus, RunStatus
 from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
 from thalweg.experiments.summary import summarise
 from thalweg.flow.solution import Status
@@ -160,6 +160,7 @@ def test_advice_where_flows_did_not_converge():
         },
         {
             "gfs_step": [10, 20, 30, 40, 50],
+            "sharpness_step": [0, 50],
             "step_size": ("run", [0.1]),
             "threshold": ("run", [math.nan]),
         },
@@ -175,6 +176,7 @@ def test_advice_where_flows_did_not_converge():
     )
     (of_run,) = summarise("anything", run)["runs"]
     assert of_run["advice"] == [
+        f"Sharpness at step 50: {EigenStatus.NOT_CONVERGED.advice}",
         f"Gradient flow from steps 20, 30: {Status.BUDGET_EXHAUSTED.advice}",
         f"Gradient flow from step 40: {Status.SADDLE.advice}",
     ]

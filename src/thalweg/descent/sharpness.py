@@ -42,6 +42,23 @@ class EigenStatus(IntEnum):
     NOT_CONVERGED = 1
     NON_FINITE = 2
 
+    @property
+    def advice(self) -> str:
+        """One sentence: what happened and what to change."""
+        return _EIGEN_ADVICE[self]
+
+
+_EIGEN_ADVICE = {
+    EigenStatus.CONVERGED: "The eigensolver converged.",
+    EigenStatus.NOT_CONVERGED: (
+        "The eigensolver did not converge: the value is no more accurate than its error says; use "
+        "float64."
+    ),
+    EigenStatus.NON_FINITE: (
+        "The Hessian is not finite: check whether the loss has second derivatives there."
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Sharpness:

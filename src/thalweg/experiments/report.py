@@ -75,6 +75,7 @@ def markdown(heading: str, chapters: list[ChapterResult]) -> str:
         lines += [f"![{chapter.title}]({chapter.folder}/figure.png)", ""]
         lines += _markdown_table(_RUNS_HEAD, _runs_rows(chapter))
         lines += ["", *_markdown_table(_CLAIMS_HEAD, _claims_rows(chapter))]
+        lines += ["", *(f"- {remark}" for remark in _remarks(chapter))]
         lines += ["", _cost(chapter), "", "```sh", chapter.command, "```"]
     lines += ["", "## Cost", "", *_markdown_table(_COST_HEAD, _cost_rows(chapters))]
     lines += ["", "## Made with", "", _made_with(), "", f"The paper: {PAPER}.", ""]
@@ -93,6 +94,7 @@ def page(heading: str, chapters: list[ChapterResult]) -> str:
             f'<img alt="{_e(chapter.title)}" src="data:image/png;base64,{image}">',
             _html_table(_RUNS_HEAD, _runs_rows(chapter)),
             _html_table(_CLAIMS_HEAD, _claims_rows(chapter)),
+            "<ul>" + "".join(f"<li>{_e(remark)}</li>" for remark in _remarks(chapter)) + "</ul>",
             f"<p>{_e(_cost(chapter))}</p>",
             f"<pre>{_e(chapter.command)}</pre>",
         ]
@@ -147,6 +149,15 @@ def _runs_rows(chapter: ChapterResult) -> Iterator[tuple[str, ...]]:
             f"{value:.6g} ± {error:.1g}" if known else "unknown",
             f"{value / threshold:.5f}" if known and threshold else "unknown",
         )
+
+
+def _remarks(chapter: ChapterResult) -> list[str]:
+    """Return what went wrong in the runs of a chapter: nothing, mostly."""
+    return [
+        f"Step size {_step_size(run)}: {advice}"
+        for run in chapter.runs
+        for advice in run.summary["advice"]
+    ]
 
 
 def _cost_rows(chapters: list[ChapterResult]) -> Iterator[tuple[str, ...]]:
