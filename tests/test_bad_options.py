@@ -6,9 +6,9 @@ import types
 import typing
 
 import pytest
-from bad_inputs import PROMISED, assert_refused, examples
 from hypothesis import strategies as st
 
+from bad_inputs import PROMISED, assert_refused, examples
 from thalweg.experiments import EXPERIMENTS, Study
 
 OPTIONS = [
@@ -89,7 +89,10 @@ def test_absurd_sizes_are_refused_before_they_are_tried(chosen, size, scratch):
     assert_refused(scratch, *command)
 
 
-@examples(60, name=st.sampled_from(sorted(EXPERIMENTS)), word=WORDS, dashes=st.sampled_from(["", "-", "--"]))  # fmt: skip
+NAMES, DASHES = st.sampled_from(sorted(EXPERIMENTS)), st.sampled_from(["", "-", "--"])
+
+
+@examples(60, name=NAMES, word=WORDS, dashes=DASHES)
 def test_options_that_do_not_exist(name, word, dashes, scratch):
     # No option begins with this, and nothing can be left over.
     assert_refused(scratch, "run", name, "--out", scratch / "out", f"{dashes}zz{word}")
@@ -113,10 +116,12 @@ def numbers(count):
 
 CONTRADICTIONS = st.one_of(
     st.integers(2, 9).flatmap(
-        lambda depth: st.integers(1, 9)
-        .filter(lambda count: count != depth)
-        .flatmap(numbers)
-        .map(lambda init: ["scalar", "--depth", depth, "--init", *init])
+        lambda depth: (
+            st.integers(1, 9)
+            .filter(lambda count: count != depth)
+            .flatmap(numbers)
+            .map(lambda init: ["scalar", "--depth", depth, "--init", *init])
+        )
     ),
     st.integers(1, 9).map(lambda steps: ["scalar", "--rigorous", "--steps", steps]),
     st.integers(0, 1).map(lambda depth: ["scalar", "--depth", depth]),

@@ -100,8 +100,13 @@ class RunFolder:
         path = Path(path)
         names = _names_to_replace(path, overwrite=overwrite)
         made = tuple(folder for folder in (*reversed(path.parents), path) if not folder.exists())
-        path.mkdir(parents=True, exist_ok=True)
-        return cls(path, bool(names), made)
+        created = cls(path, bool(names), made)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            created.remove_if_unused()
+            raise
+        return created
 
     @staticmethod
     def check(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -111,10 +116,8 @@ class RunFolder:
     def remove_if_unused(self) -> None:
         """Remove the folders that `create` has made, where they are still empty."""
         for folder in reversed(self._made):
-            try:
+            with suppress(OSError):
                 folder.rmdir()
-            except OSError:
-                return
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -167,13 +170,13 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """Read `config.json`."""
-        return _read_json(self.config)
+        return _parsed(self.config, self.config.read_bytes())
 
     def read_summary(self) -> dict[str, Any] | None:
         """Read `summary.json`; `None` where the run has not finished."""
         if not self.summary.is_file():
             return None
-        summary = _read_json(self.summary)
+        summary = _parsed(self.summary, _read_intact(self.summary))
         summary.pop(checksum.NAME, None)
         return summary
 
@@ -378,11 +381,10 @@ def _names_to_replace(path: Path, *, overwrite: bool) -> set[str]:
     """Return what a new run in `path` would replace, or raise what `RunFolder.create` does."""
     if "\0" in str(path):
         raise ValueError(f"{str(path)!r} cannot be the path of a folder; choose another --out")
-    nearest = next((folder for folder in (path, *path.parents) if folder.exists()), Path())
+    nearest = next((place for place in (path, *path.parents) if os.path.lexists(place)), Path())
     if not nearest.is_dir():
-        raise FileExistsError(f"{nearest} is a file; choose another --out")
-    if path.is_symlink() and not path.exists():
-        raise FileExistsError(f"{path} is a link to nowhere; choose another --out")
+        what = "file" if nearest.exists() else "link to nowhere"
+        raise FileExistsError(f"{nearest} is a {what}; choose another --out")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise PermissionError(f"{nearest} cannot be written to; choose another --out")
     if nearest != path:
@@ -426,8 +428,7 @@ def _read_dataset(path: Path) -> xr.Dataset:
     return dataset
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    content = _read_intact(path)
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
         value = json.loads(content.decode())
     # Malformed JSON, bytes that are not UTF-8, or parentheses without end.
