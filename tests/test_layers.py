@@ -11,6 +11,8 @@ import thalweg
 
 SOURCE = Path(thalweg.__file__).parent
 ORDER = (
+    "memory",
+    "checksum",
     "lock",
     "results",
     "problems",
@@ -26,7 +28,7 @@ ORDER = (
 )
 # A layer that may use less than all layers before it (`None`: the package itself, which names all).
 ALLOWED = {
-    "results": {"lock"},
+    "results": {"memory", "checksum", "lock"},
     "problems": set(),
     "theory": {"results", "problems", "curvature", "flow"},
     "figures": {"results"},
@@ -38,7 +40,7 @@ DERIVATIVES = {
     *("filter_jacfwd", "filter_jacrev", "filter_hessian"),
 }
 MODULES_WITH_DERIVATIVES = {"jax", "equinox", "eqx"}
-NO_JAX = {"lock", "interruption", "results", "figures", "progress", "cli"}
+NO_JAX = {"memory", "checksum", "lock", "interruption", "results", "figures", "progress", "cli"}
 
 
 def layer_of(path):

@@ -5,18 +5,23 @@ JAX is imported only by the commands that compute.
 
 import contextlib
 import dataclasses
+import errno
 import io
 import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import tyro
 
 from thalweg.experiments import EXPERIMENTS, Experiment, Study
+from thalweg.experiments.budget import Budget
+from thalweg.experiments.stored import experiment_of
 from thalweg.interruption import Interruption
+from thalweg.memory import is_exhausted
 from thalweg.results import RunFolder
 
 _HELP = """\
@@ -38,11 +43,14 @@ experiments:
 """
 
 BAD_INPUT, INTERRUPTED = 2, 130
-NOT_WRITTEN = 1
+NOT_DONE = 1
+
+_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE}
+"""What is wrong with the machine, not with a path."""
 
 
-class _NotWrittenError(Exception):
-    """Results could not be written; its text is the one line to print."""
+class _NotDoneError(Exception):
+    """The machine could not do it; its text is the one line to print."""
 
 
 class _BadInputError(Exception):
@@ -80,24 +88,48 @@ class _Budget:
     max_time: float | None = None
     max_evaluations: float | None = None
 
+    def checked(self) -> Budget | None:
+        """Return what was given, `None` if nothing was."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        budget = Budget(**given)
+        budget.check()
+        return budget if given else None
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
-    0 is success, also of a run that has used up its budget; 1: results could not be written; 2: bad
-    input (one line on stderr, nothing written); 130 and 143: stopped by Ctrl-C and by SIGTERM (what
-    there is was written).
+    0 is success, also of a run that has used up its budget; 1: results could not be written, or
+    memory was exhausted; 2: bad input (one line on stderr, nothing written); 130 and 143: stopped
+    by Ctrl-C and by SIGTERM (what there is was written).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    _let_everything_be_printed()
     try:
         return _dispatch(arguments)
-    except (_BadInputError, _NotWrittenError) as error:
-        message = " ".join(str(error).split())
-        print(f"thalweg: error: {message}", file=sys.stderr)
-        return BAD_INPUT if isinstance(error, _BadInputError) else NOT_WRITTEN
+    except _BadInputError as error:
+        return _failed(error, BAD_INPUT)
+    except _NotDoneError as error:
+        return _failed(error, NOT_DONE)
     except KeyboardInterrupt:
         print("thalweg: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except (MemoryError, RuntimeError) as error:
+        if not is_exhausted(error):
+            raise
+        return _failed("there is not enough memory for this: choose smaller numbers", NOT_DONE)
+
+
+def _failed(message: Any, code: int) -> int:
+    print(f"thalweg: error: {' '.join(str(message).split())}", file=sys.stderr)
+    return code
+
+
+def _let_everything_be_printed() -> None:
+    """Escape what a stream cannot encode: names of files need not be text, nor terminals know η."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -146,12 +178,14 @@ def _run(arguments: list[str]) -> int:
 
 
 def _run_experiment(config: Experiment, output: _Output, budget: _Budget) -> int:
-    with _mistakes_of_the_caller():
-        config.check()  # before the seconds that importing JAX takes
+    with _mistakes_of_the_caller():  # before the seconds that importing JAX takes
+        config.check()
+        limits = budget.checked()
+        RunFolder.check(output.out, overwrite=output.overwrite)
     _switch_float64_on()
     from thalweg.experiments.runner import prepare
 
-    return _carry_out(lambda: prepare(config, output.out, overwrite=output.overwrite), budget)
+    return _carry_out(lambda: prepare(config, output.out, overwrite=output.overwrite), limits)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -175,7 +209,8 @@ class _ResumeOptions:
 def _resume(arguments: list[str]) -> int:
     options = _parse(_ResumeOptions, arguments, "thalweg resume", None)
     with _mistakes_of_the_caller():
-        RunFolder.open(options.folder).read_config()
+        limits = options.budget.checked()
+        experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
     _switch_float64_on()
     from thalweg.experiments.runner import has_finished, prepare_to_resume
 
@@ -184,21 +219,15 @@ def _resume(arguments: list[str]) -> int:
     if finished:
         print(f"The run in {options.folder} has finished: there is nothing to continue")
         return 0
-    return _carry_out(
-        lambda: prepare_to_resume(options.folder, force=options.force), options.budget
-    )
+    return _carry_out(lambda: prepare_to_resume(options.folder, force=options.force), limits)
 
 
-def _carry_out(prepare: Callable[[], Any], limits: _Budget) -> int:
+def _carry_out(prepare: Callable[[], Any], budget: Budget | None) -> int:
     """Run what `prepare` makes ready, and tell how it ended."""
     from thalweg.descent import CheckpointError
-    from thalweg.experiments.runner import Budget
     from thalweg.progress import display
 
-    given = {name: value for name, value in vars(limits).items() if value is not None}
-    budget = Budget(**given)
     with _mistakes_of_the_caller():
-        budget.check()
         prepared = prepare()
     config, folder, interruption = prepared.config, prepared.folder.path, Interruption()
     again = f"`thalweg resume {shlex.quote(str(folder))}`"
@@ -215,16 +244,16 @@ def _carry_out(prepare: Callable[[], Any], limits: _Budget) -> int:
     except CheckpointError as error:
         raise _BadInputError(str(error)) from error
     except OSError as error:
-        raise _NotWrittenError(
-            f"writing to {folder} failed ({error}): make room or change permissions, then {again} "
-            "continues from the last checkpoint"
+        raise _NotDoneError(
+            f"writing to {folder} failed ({_reason(error)}): make room or change permissions, then "
+            f"{again} continues from the last checkpoint"
         ) from error
     print(config.report(summary) if isinstance(config, Study) else _table(summary))
     print(f"Results, summary and figure are in {folder}")
     if not any(run["status"] == "stopped" for run in summary["runs"]):
         return 0
     print(f"thalweg: stopped before the end; {again} continues", file=sys.stderr)
-    return interruption.exit_code or (0 if given else INTERRUPTED)
+    return interruption.exit_code or (INTERRUPTED if budget is None else 0)
 
 
 def _switch_float64_on() -> None:
@@ -283,11 +312,10 @@ def _reproduce(arguments: list[str]) -> int:
 
     _switch_float64_on()
     from thalweg.experiments.chapters import Size
-    from thalweg.experiments.reproduction import HTML, estimated_seconds, reproduce
+    from thalweg.experiments.reproduction import HTML, reproduce
     from thalweg.progress import display
 
     size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
-    print(f"This will take about {estimated_seconds(size) / 60:.0f} minutes.", flush=True)
     with _mistakes_of_the_caller(), display() as show, Interruption() as interruption:
 
         def report(progress: Any) -> bool:
@@ -295,7 +323,11 @@ def _reproduce(arguments: list[str]) -> int:
             return interruption.signal is not None
 
         done = reproduce(
-            options.out, size, overwrite=options.overwrite, report=report, announce=print
+            options.out,
+            size,
+            overwrite=options.overwrite,
+            report=report,
+            announce=partial(print, flush=True),
         )
     print(f"The report is {options.out / HTML}")
     if not any(run.summary["status"] == "stopped" for study in done for run in study.runs):
@@ -309,8 +341,27 @@ def _mistakes_of_the_caller() -> Iterator[None]:
     """Turn what bad input raises into one line; errors elsewhere are ours, with a traceback."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise _BadInputError(str(error)) from error
+    except OSError as error:
+        if error.errno in _TROUBLE:
+            raise _NotDoneError(f"{_reason(error)}: make room, then try again") from error
+        advice = "" if error.errno is None else ": choose another path, or change its permissions"
+        raise _BadInputError(f"{_reason(error)}{advice}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_exhausted(error):
+            raise
+        raise _BadInputError(
+            "this does not fit into the memory of this machine: choose smaller numbers"
+        ) from error
+
+
+def _reason(error: OSError) -> str:
+    """Return what an error of the system says, without its number."""
+    if error.errno is None:
+        return str(error)
+    where = "" if error.filename is None else f"{error.filename}: "
+    return f"{where}{error.strerror}"
 
 
 def _parse(kind: Any, arguments: list[str], prog: str, description: str | None) -> Any:

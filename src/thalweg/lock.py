@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -54,22 +55,33 @@ class Lock:
             try:
                 _flock(file, folder)
             except BaseException:
-                file.close()
+                _close(file)
                 raise
             # Whoever had it before may have removed the file while we waited to open it.
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break
-            file.close()
-        file.truncate(0)
-        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
-        file.flush()
-        return cls(path, file)
+            _close(file)
+        lock = cls(path, file)
+        try:
+            file.truncate(0)
+            json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+            file.flush()
+        except BaseException:
+            lock.release()
+            raise
+        return lock
 
     def release(self) -> None:
-        """Give the folder back; to do so twice is no mistake."""
+        """Give the folder back; to do so twice is no mistake, and it never fails."""
         if not self._file.closed:
-            self._path.unlink(missing_ok=True)
-            self._file.close()
+            with suppress(OSError):  # a file without its process is no lock
+                self._path.unlink(missing_ok=True)
+            _close(self._file)
+
+
+def _close(file: IO[str]) -> None:
+    with suppress(OSError):  # of what could not be written before; it is closed all the same
+        file.close()
 
 
 def _flock(file: IO[str], folder: Path) -> None:

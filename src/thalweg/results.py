@@ -7,6 +7,7 @@ the same folder at the same time: `thalweg.lock` is for that.
 """
 
 import importlib.metadata
+import io
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import platform
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,9 @@ from typing import Any, Self
 
 import xarray as xr
 
+from thalweg import checksum
 from thalweg.lock import LOCK
+from thalweg.memory import check_fits
 
 CONFIG = "config.json"
 DATASET = "result.nc"
@@ -70,6 +73,8 @@ class RunFolder:
     path: Path
     # True from `create(..., overwrite=True)` on an old run until the first write of the new one.
     _holds_old_run: bool = field(default=False, repr=False)
+    # The folders that `create` has made, from the outermost to that of the run.
+    _made: tuple[Path, ...] = field(default=(), repr=False)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, overwrite: bool = False) -> Self:
@@ -87,30 +92,32 @@ class RunFolder:
         Raises
         ------
         FileExistsError
-            If there is a run and `overwrite` is false, or if `path` is a file or a folder that
-            holds other things than a run (whatever `overwrite` says).
+            If there is a run and `overwrite` is false, or if `path` is a folder that holds other
+            things than a run (whatever `overwrite` says), or a file, or lies in one.
         PermissionError
             If nothing can be written there: better now than when a long run has its results.
         """
         path = Path(path)
-        if path.exists() and not path.is_dir():
-            raise FileExistsError(f"{path} is a file; choose another --out")
-        path.mkdir(parents=True, exist_ok=True)
-        names = {entry.name for entry in path.iterdir()} - {LOCK}
-        holds_run = any(map(_marks_a_run, names))
-        if holds_run and not overwrite:
-            raise FileExistsError(
-                f"{path} already holds a run; pass --overwrite to replace it "
-                "or choose another --out"
-            )
-        # Temporary files alone are what a killed first write leaves behind: not a reason to refuse.
-        if not holds_run and not all(name.startswith(_TEMPORARY) for name in names):
-            raise FileExistsError(
-                f"{path} is not empty and holds no run; choose another --out, or an empty folder"
-            )
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(f"{path} cannot be written to; choose another --out")
-        return cls(path, bool(names))
+        names = _names_to_replace(path, overwrite=overwrite)
+        made = tuple(folder for folder in (*reversed(path.parents), path) if not folder.exists())
+        created = cls(path, bool(names), made)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            created.remove_if_unused()
+            raise
+        return created
+
+    @staticmethod
+    def check(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Raise what `create` would, and change nothing."""
+        _names_to_replace(Path(path), overwrite=overwrite)
+
+    def remove_if_unused(self) -> None:
+        """Remove the folders that `create` has made, where they are still empty."""
+        for folder in reversed(self._made):
+            with suppress(OSError):
+                folder.rmdir()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -163,17 +170,19 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """Read `config.json`."""
-        return _read_json(self.config)
+        return _parsed(self.config, self.config.read_bytes())
 
     def read_summary(self) -> dict[str, Any] | None:
         """Read `summary.json`; `None` where the run has not finished."""
-        return _read_json(self.summary) if self.summary.is_file() else None
+        if not self.summary.is_file():
+            return None
+        summary = _parsed(self.summary, _read_intact(self.summary))
+        summary.pop(checksum.NAME, None)
+        return summary
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write `config.json`: the first write of a run (see `to_json` for what it may hold)."""
-        text = to_json(config)
-        with self.replacing(self.config) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        self._write(self.config, to_json(config).encode())
 
     def write_dataset(self, dataset: xr.Dataset) -> None:
         """Write `result.nc` (netCDF-4, through h5netcdf).
@@ -186,14 +195,16 @@ class RunFolder:
         for name, value in attributes.items():
             if isinstance(value, Mapping):
                 attributes[name] = to_json(value, indent=None)
-        with self.replacing(self.dataset) as temporary:
-            dataset.assign_attrs(attributes).to_netcdf(temporary, engine="h5netcdf")
+        # In memory: HDF5 does not survive a disk that becomes full under it.
+        content = io.BytesIO()
+        attributes[checksum.NAME] = checksum.BLANK
+        dataset.assign_attrs(attributes).to_netcdf(content, engine="h5netcdf")
+        self._write(self.dataset, checksum.sealed(content.getvalue()))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json`: the last write of a run, which says that it has finished."""
-        text = to_json(summary)
-        with self.replacing(self.summary) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        text = to_json({**summary, checksum.NAME: checksum.BLANK})
+        self._write(self.summary, checksum.sealed(text.encode()))
 
     def remove_checkpoint(self) -> None:
         """Remove the checkpoint, if there is one."""
@@ -218,6 +229,10 @@ class RunFolder:
         """
         with _replacing(target, before=lambda new: self._retire(target, new)) as temporary:
             yield temporary
+
+    def _write(self, target: Path, content: bytes) -> None:
+        with self.replacing(target) as temporary:
+            temporary.write_bytes(content)
 
     def _default_attributes(self) -> dict[str, Any]:
         attributes: dict[str, Any] = {"versions": versions()}
@@ -268,14 +283,7 @@ def load(path: str | os.PathLike[str]) -> Run:
     config = folder.read_config()
     if not folder.dataset.is_file():
         raise FileNotFoundError(f"{folder.path} holds a run without results: {DATASET} is missing")
-    try:
-        with xr.open_dataset(folder.dataset, engine="h5netcdf") as stored:
-            dataset = stored.load()
-    # Damage shows as almost anything: of HDF5, of the netCDF conventions, of the decoding.
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{folder.dataset} cannot be read as netCDF: {reason}") from error
-    return Run(config, dataset, folder.read_summary())
+    return Run(config, _read_dataset(folder.dataset), folder.read_summary())
 
 
 def versions() -> dict[str, str]:
@@ -327,7 +335,9 @@ def _replacing(target: Path, before: Callable[[Path], None]) -> Iterator[Path]:
         os.replace(temporary, target)
         _synchronise(target.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        # What cannot be removed must not hide why; resuming the run tries again.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _synchronise(folder: Path) -> None:
@@ -367,14 +377,66 @@ def _version(name: str) -> str:
         return "unknown"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # malformed JSON, or bytes that are not UTF-8
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object")
+def _names_to_replace(path: Path, *, overwrite: bool) -> set[str]:
+    """Return what a new run in `path` would replace, or raise what `RunFolder.create` does."""
+    if "\0" in str(path):
+        raise ValueError(f"{str(path)!r} cannot be the path of a folder; choose another --out")
+    nearest = next((place for place in (path, *path.parents) if os.path.lexists(place)), Path())
+    if not nearest.is_dir():
+        what = "file" if nearest.exists() else "link to nowhere"
+        raise FileExistsError(f"{nearest} is a {what}; choose another --out")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(f"{nearest} cannot be written to; choose another --out")
+    if nearest != path:
+        return set()
+    names = {entry.name for entry in path.iterdir()} - {LOCK}
+    holds_run = any(map(_marks_a_run, names))
+    if holds_run and not overwrite:
+        raise FileExistsError(
+            f"{path} already holds a run; pass --overwrite to replace it or choose another --out"
+        )
+    # Temporary files alone are what a killed first write leaves behind: not a reason to refuse.
+    if not holds_run and not all(name.startswith(_TEMPORARY) for name in names):
+        raise FileExistsError(
+            f"{path} is not empty and holds no run; choose another --out, or an empty folder"
+        )
+    return names
+
+
+def _read_intact(path: Path) -> bytes:
+    content = path.read_bytes()
+    if not checksum.is_intact(content):
+        raise ValueError(
+            f"{path} is damaged, or was changed after it was written: its checksum differs; "
+            "restore it, or run again with --overwrite"
+        )
     return content
+
+
+def _read_dataset(path: Path) -> xr.Dataset:
+    content = _read_intact(path)
+    try:
+        with xr.open_dataset(io.BytesIO(content), engine="h5netcdf") as stored:
+            # A few bytes of HDF5 can stand for any number of equal values.
+            check_fits(stored.nbytes, "its values", "restore it, or run again with --overwrite")
+            dataset = stored.load()
+    # Damage shows as almost anything: of HDF5, of the netCDF conventions, of the decoding.
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} cannot be read as netCDF: {reason}") from error
+    dataset.attrs.pop(checksum.NAME, None)
+    return dataset
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(content.decode())
+    # Malformed JSON, bytes that are not UTF-8, or parentheses without end.
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds no JSON object")
+    return value
 
 
 def _plain(value: Any, where: str) -> Any:

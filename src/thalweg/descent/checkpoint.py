@@ -1,5 +1,6 @@
 """Where a descent stands, complete: what it takes to go on as if nothing had happened."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -76,10 +77,13 @@ class Checkpoint:
     losses: NDArray[np.float64]
     readings: dict[str, NDArray[np.float64]]
 
-    def check_fits(self, axes: list[NDArray[Any]], iterate: PyTree) -> None:
+    def check_fits(
+        self, axes: list[NDArray[Any]], iterate: PyTree, readings: Mapping[str, NDArray[Any]]
+    ) -> None:
         """Raise a `CheckpointError` unless this is one of a descent with these axes."""
         shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(iterate)]
         same = len(self.axes) == len(axes) and all(map(np.array_equal, self.axes, axes))
+        same = same and set(self.readings) == set(readings)
         if not same or [(leaf.shape, leaf.dtype) for leaf in self.iterate] != shapes:
             raise CheckpointError(
                 "the checkpoint is that of another descent: give the same problem, step sizes, "

@@ -5,12 +5,15 @@ up in a list that the reader brings. It is an `.npz` archive: the arrays as they
 structure as JSON.
 """
 
+import hashlib
+import io
 import json
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import equinox as eqx
 import jax
@@ -18,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-_STRUCTURE = "structure"
+_STRUCTURE, _CHECKSUM = "structure", "checksum"
 
 
 class Codec:
@@ -49,9 +52,12 @@ class Codec:
         arrays: list[np.ndarray] = []
         structure = _Encoder(self._known, self._like, arrays).encode(value)
         text = np.frombuffer(json.dumps(structure).encode(), np.uint8)
-        stored: dict[str, Any] = {_STRUCTURE: text} | {str(i): a for i, a in enumerate(arrays)}
-        with path.open("wb") as file:
-            np.savez(file, **stored)
+        stored: dict[str, Any] = {str(i): a for i, a in enumerate(arrays)}
+        stored |= {_STRUCTURE: text, _CHECKSUM: _checksum(text, arrays)}
+        # In memory first: an archive that could not be written tries again when it is forgotten.
+        content = io.BytesIO()
+        np.savez(content, **stored)
+        path.write_bytes(content.getbuffer())
 
     def read(self, path: Path) -> Any:
         """Read what `write` has written.
@@ -65,9 +71,13 @@ class Codec:
         """
         with path.open("rb") as file:
             try:
+                _check_uncompressed(file)
                 with np.load(file, allow_pickle=False) as stored:
-                    structure = json.loads(stored[_STRUCTURE].tobytes())
-                    arrays = [stored[str(i)] for i in range(len(stored.files) - 1)]
+                    text = stored[_STRUCTURE]
+                    arrays = [stored[str(i)] for i in range(len(stored.files) - 2)]
+                    if not np.array_equal(stored[_CHECKSUM], _checksum(text, arrays)):
+                        raise ValueError("checksum")
+                structure = json.loads(text.tobytes())
                 return self._decode(structure, arrays, {})
             # Damage shows as almost anything: of zip, of zlib, of NumPy, of JSON, of the records.
             except Exception as error:
@@ -106,6 +116,22 @@ class Codec:
                 values = {field: decode(entry) for field, entry in content[1].items()}
                 return self._known[content[0]](**values)
         raise ValueError(f"unknown kind {kind!r}")
+
+
+def _checksum(text: np.ndarray, arrays: list[np.ndarray]) -> np.ndarray:
+    """Return that of everything together: the archive has one for each part by itself."""
+    total = hashlib.sha256()
+    for part in (text, *arrays):
+        total.update(f"{part.dtype} {part.shape}".encode() + part.tobytes())
+    return np.frombuffer(total.digest(), np.uint8)
+
+
+def _check_uncompressed(file: IO[bytes]) -> None:
+    """Raise unless the archive is no larger than its file: a few bytes can be made to be many."""
+    with zipfile.ZipFile(file) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("compressed")
+    file.seek(0)
 
 
 class _Encoder:

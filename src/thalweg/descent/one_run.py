@@ -128,7 +128,7 @@ class Descent:
     def _restore(self, w: PyTree, saved: Checkpoint) -> None:
         shapes = eqx.filter_eval_shape(first_iterate, self.problem, self.update, w)
         arrays, static = eqx.partition(shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
-        saved.check_fits(self.books.axes, arrays)
+        saved.check_fits(self.books.axes, arrays, self.record.readings)
         self.iterate = eqx.combine(
             jax.tree.unflatten(jax.tree.structure(arrays), saved.iterate), static
         )

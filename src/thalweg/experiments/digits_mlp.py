@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from thalweg.experiments.experiment import DescentExperiment
+from thalweg.experiments.experiment import DescentExperiment, check_widths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +37,15 @@ class DigitsMLP(DescentExperiment):
         """As for every experiment, and the sizes."""
         super().check()
         self.check_at_least("seed", 0)
-        if any(width < 1 for width in self.widths):
-            raise ValueError(f"widths must all be at least 1, got {self.widths}")
+        check_widths(self.widths)
 
     def build(self) -> tuple[Any, Any]:
         """Return the problem, and a start with weights of variance `1/inputs` and zero biases."""
         import jax
 
+        from thalweg.experiments.parameters import made
         from thalweg.problems import Supervised, digits, mlp, mlp_init
 
         x, y = digits(self.samples)
         widths = (x.shape[1], *self.widths, y.shape[1])
-        return Supervised(mlp, x, y), mlp_init(jax.random.key(self.seed), widths)
+        return Supervised(mlp, x, y), made(lambda: mlp_init(jax.random.key(self.seed), widths))

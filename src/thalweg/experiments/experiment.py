@@ -5,10 +5,27 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from thalweg.memory import check_fits
+
 if TYPE_CHECKING:
     import xarray as xr
 
     from thalweg.descent import Measurement
+
+
+MOST = 2**63 - 1
+"""Integers are below this."""
+
+MOST_LAYERS = 10_000
+"""Networks are built layer by layer."""
+
+_WIDEST = 1_000_000
+
+MANY_STEPS = 2**31 - 1
+"""Of a study: what it counts with, and far more than it could wait for."""
+
+VALUES_AT_ONCE = 4 * 8
+"""Bytes for each recorded number: those of the run, a checkpoint, a dataset and its file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +43,13 @@ class Experiment(ABC):
     def check(self) -> None:
         """Raise a ValueError, with what to change, for the first option that makes no sense."""
 
-    def check_at_least(self, name: str, least: int) -> None:
-        """Raise a ValueError if the field `name` is smaller than `least`."""
-        if getattr(self, name) < least:
-            raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+    def check_at_least(self, name: str, least: int, most: int = MOST) -> None:
+        """Raise a ValueError if the integer field `name` is smaller than `least` or too large."""
+        value = getattr(self, name)
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+        if value > most:
+            raise ValueError(f"{name} must be at most {most:,}: choose a smaller one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,9 +161,28 @@ class DescentExperiment(Experiment):
         for name in ("steps", "sharpness_every", "gfs_every"):
             self.check_at_least(name, 1)
         self.check_at_least("gfs_start", 0)
+        values = 1 + 3 / self.sharpness_every + 6 / self.gfs_every
+        check_fits(
+            VALUES_AT_ONCE * len(self.step_size) * self.steps * values,
+            "the results",
+            "choose fewer steps or step sizes",
+        )
 
 
 def check_positive(name: str, value: float) -> None:
     """Raise a ValueError unless `value` is positive and finite."""
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name} must be positive and finite, got {value:g}: change it")
+
+
+def check_target(target: float) -> None:
+    """Raise a ValueError unless the target of a scalar network is one that can be computed with."""
+    check_positive("target", target)
+    if not 1e-100 <= target <= 1e100:
+        raise ValueError(f"target must be between 1e-100 and 1e100, got {target:g}: scale it")
+
+
+def check_widths(widths: tuple[int, ...]) -> None:
+    """Raise a ValueError unless layers of these widths can be thought of."""
+    if not all(1 <= width <= _WIDEST for width in widths):
+        raise ValueError(f"widths must all be at least 1 and at most {_WIDEST:,}, got {widths}")

@@ -4,7 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from thalweg.experiments.experiment import DescentExperiment, check_positive
+from thalweg.experiments.experiment import (
+    MOST_LAYERS,
+    DescentExperiment,
+    check_positive,
+    check_widths,
+)
 
 if TYPE_CHECKING:
     from thalweg.descent import Measurement
@@ -102,12 +107,12 @@ class Network(DescentExperiment):
         DescentExperiment.check(replace(self, step_size=self.step_size or (1.0,)))
         for name in ("init_scale", "level"):
             check_positive(name, getattr(self, name))
-        for name in ("depth", "patch", "heads", "samples"):
+        for name in ("patch", "heads", "samples"):
             self.check_at_least(name, 1)
+        self.check_at_least("depth", 1, MOST_LAYERS)
         for name in ("seed", "data_seed"):
             self.check_at_least(name, 0)
-        if any(width < 1 for width in self.widths):
-            raise ValueError(f"widths must all be at least 1, got {self.widths}")
+        check_widths(self.widths)
         if self.architecture == "transformer" and len(set(self.widths)) > 1:
             raise ValueError(f"widths of a transformer must all be equal, got {self.widths}")
 
@@ -118,6 +123,7 @@ class Network(DescentExperiment):
         import jax
 
         from thalweg import problems
+        from thalweg.experiments.parameters import made
 
         images = problems.load_images(self.data, self.data_dir)
         x, y = problems.training_data(images, self.samples, self.image_size, self.data_seed)
@@ -127,7 +133,7 @@ class Network(DescentExperiment):
             "resnet": problems.resnet,
             "transformer": problems.transformer,
         }
-        start = self._start(jax.random.key(self.seed), x.shape[1:], y.shape[1])
+        start = made(lambda: self._start(jax.random.key(self.seed), x.shape[1:], y.shape[1]))
         problem = problems.Supervised(
             partial(networks[self.architecture], activation=problems.ACTIVATIONS[self.activation]),
             x,

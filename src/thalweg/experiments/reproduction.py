@@ -62,14 +62,20 @@ def reproduce(
         One of the run folders holds a run of another configuration, and `overwrite` is false.
     """
     folder, done = Path(folder), []
+    kept = set()
+    for chapter in chapters(size):  # all of them, before the first one is begun
+        if _holds(chapter, folder / chapter.folder) and not overwrite:
+            kept.add(chapter.folder)
+        else:
+            RunFolder.check(folder / chapter.folder, overwrite=overwrite)
+    announce(f"This will take about {estimated_seconds(size) / 60:.0f} minutes.")
     folder.mkdir(parents=True, exist_ok=True)
     for chapter in chapters(size):
         began = time.perf_counter()
         path = folder / chapter.folder
-        begun = _holds(chapter, path)
-        if begun and not overwrite and has_finished(path):
+        if chapter.folder in kept and has_finished(path):
             announce(f"{chapter.title}: finished before, in {path}")
-        elif begun and not overwrite:
+        elif chapter.folder in kept:
             announce(f"{chapter.title}: continued, in {path}")
             prepare_to_resume(path).run(report)
         else:

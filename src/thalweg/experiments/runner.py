@@ -12,6 +12,7 @@ import xarray as xr
 
 from thalweg import descent, figures
 from thalweg.experiments import EXPERIMENTS
+from thalweg.experiments.budget import Budget
 from thalweg.experiments.experiment import DescentExperiment, Experiment, Study
 from thalweg.experiments.saving import Saver, differences, stamp
 from thalweg.experiments.stored import experiment_of
@@ -29,7 +30,7 @@ def run(
     *,
     overwrite: bool = False,
     report: Report | None = None,
-    budget: "Budget | None" = None,
+    budget: Budget | None = None,
 ) -> dict[str, Any]:
     """Run an experiment and leave `config.json`, `result.nc`, `summary.json` and `figure.png`.
 
@@ -73,7 +74,7 @@ def resume(
     *,
     force: bool = False,
     report: Report | None = None,
-    budget: "Budget | None" = None,
+    budget: Budget | None = None,
 ) -> dict[str, Any]:
     """Continue the run in a folder, from its last checkpoint; a finished one is left as it is.
 
@@ -110,8 +111,9 @@ def has_finished(folder: str | os.PathLike[str]) -> bool:
     """Whether the run in a folder ran to its end. Raises as `thalweg.results.RunFolder.open`."""
     summary = RunFolder.open(folder).read_summary()
     runs = summary.get("runs") if summary is not None else None
+    ended = {descent.RunStatus.COMPLETED, descent.RunStatus.DIVERGED}
     return isinstance(runs, list) and all(
-        isinstance(run, dict) and run.get("status") != "stopped" for run in runs
+        isinstance(run, dict) and run.get("status") in ended for run in runs
     )
 
 
@@ -119,15 +121,20 @@ def prepare(
     config: Experiment, folder: str | os.PathLike[str], *, overwrite: bool = False
 ) -> "Prepared | PreparedStudy":
     """Check everything that can be wrong with the input, and make the folder. Raises as `run`."""
+    RunFolder.check(folder, overwrite=overwrite)  # before what takes longer
     built = _built(config)
-    path = RunFolder.create(folder, overwrite=overwrite).path
-    lock = Lock.take(path)
+    made = RunFolder.create(folder, overwrite=overwrite)
     try:
-        # Again, now that nobody else can change it.
-        created = RunFolder.create(folder, overwrite=overwrite)
-        return _prepared(config, built, created, lock)
+        lock = Lock.take(made.path)
+        try:
+            # Again, now that nobody else can change it.
+            created = RunFolder.create(folder, overwrite=overwrite)
+            return _prepared(config, built, created, lock)
+        except BaseException:
+            lock.release()
+            raise
     except BaseException:
-        lock.release()
+        made.remove_if_unused()
         raise
 
 
@@ -140,11 +147,12 @@ def prepare_to_resume(
     built = _built(config)
     lock = Lock.take(opened.path)
     try:
-        opened.remove_temporaries()
         prepared = _prepared(config, built, opened, lock)
-        if isinstance(prepared, PreparedStudy):
-            return prepared
-        return replace(prepared, checkpoint=_read_checkpoint(prepared, force=force))
+        if isinstance(prepared, Prepared):
+            checkpoint = _read_checkpoint(prepared, force=force)
+            prepared = replace(prepared, checkpoint=checkpoint)
+        opened.remove_temporaries()
+        return prepared
     except BaseException:
         lock.release()
         raise
@@ -175,7 +183,7 @@ def _prepared(
 def _read_checkpoint(prepared: "Prepared", *, force: bool) -> descent.Checkpoint | None:
     """Return the last checkpoint that can be read; `None` where none has been written yet."""
     folder, start = prepared.folder, prepared.start
-    there = [path for path in (folder.checkpoint, folder.checkpoint_before) if path.exists()]
+    there = [path for path in (folder.checkpoint, folder.checkpoint_before) if path.is_file()]
     for path in there:
         try:
             checkpoint, then = descent.read_checkpoint(path, start)
@@ -194,28 +202,6 @@ def _read_checkpoint(prepared: "Prepared", *, force: bool) -> descent.Checkpoint
             f"{folder.path} --overwrite` and the options in config.json"
         )
     return None
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a run may take: when it is used up, the run stops, and can be resumed.
-
-    Attributes
-    ----------
-    max_time
-        Seconds of wall-clock time, from the beginning of the descent or of its resumption.
-    max_evaluations
-        All work of the run, in gradient evaluations.
-    """
-
-    max_time: float = math.inf
-    max_evaluations: float = math.inf
-
-    def check(self) -> None:
-        """Raise a ValueError unless both are positive."""
-        for name, value in (("max_time", self.max_time), ("max_evaluations", self.max_evaluations)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value:g}: change it")
 
 
 @dataclass(frozen=True)

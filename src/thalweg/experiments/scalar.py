@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.experiments.experiment import DescentExperiment, check_positive
+from thalweg.experiments.experiment import MOST_LAYERS, DescentExperiment, check_target
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,10 +57,10 @@ class Scalar(DescentExperiment):
     def check(self) -> None:
         """As for every experiment, and the start."""
         super().check()
-        check_positive("target", self.target)
+        check_target(self.target)
         assert self.depth is not None
         assert self.init is not None
-        self.check_at_least("depth", 2)
+        self.check_at_least("depth", 2, MOST_LAYERS)
         if not all(math.isfinite(number) for number in self.init):
             raise ValueError(f"init must hold finite numbers, got {self.init}")
         if len(self.init) != self.depth:
@@ -117,7 +117,9 @@ def _made(depth: int) -> tuple[float, ...]:
     """Return the start for a depth: a geometric sequence from 3 with the product of `_INIT`."""
     if depth == len(_INIT):
         return _INIT
+    if not 2 <= depth <= MOST_LAYERS:
+        return ()  # for `check` to refuse
     product, largest = math.prod(_INIT), _INIT[0]
     exponents = depth * (depth - 1) / 2
-    ratio = (product / largest**depth) ** (1 / exponents) if exponents else 1.0
+    ratio = math.exp((math.log(product) - depth * math.log(largest)) / exponents)
     return tuple(round(largest * ratio**i, 6) for i in range(depth))

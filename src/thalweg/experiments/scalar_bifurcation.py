@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.experiments.experiment import Study, check_positive
+from thalweg.experiments.experiment import (
+    MANY_STEPS,
+    MOST_LAYERS,
+    Study,
+    check_positive,
+    check_target,
+)
+from thalweg.memory import check_fits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,16 +66,20 @@ class ScalarBifurcation(Study):
 
     def check(self) -> None:
         """As for every experiment: depth, step sizes, numbers."""
-        self.check_at_least("depth", 2)
-        for name in ("lowest", "highest", "target"):
+        self.check_at_least("depth", 2, MOST_LAYERS)
+        check_target(self.target)
+        for name in ("lowest", "highest"):
             check_positive(name, getattr(self, name))
         if self.lowest >= self.highest:
             raise ValueError(f"lowest must be below highest, got {self.lowest} and {self.highest}")
         for size in self.step_size:
             check_positive("step_size", size)
         for name, least in (("steps", 1), ("starts", 1), ("step_sizes", 2), ("seed", 0)):
-            self.check_at_least(name, least)
-        self.check_at_least("kept", _LONGEST_PERIOD + 1)
+            self.check_at_least(name, least, MANY_STEPS)
+        self.check_at_least("kept", _LONGEST_PERIOD + 1, MANY_STEPS)
+        runs = self.starts * (len(self.step_size) or self.step_sizes)
+        numbers = 3 * runs * self.kept * self.depth
+        check_fits(8 * numbers, "the iterates", "choose fewer step sizes, starts or kept")
 
     def compute(self) -> "tuple[xr.Dataset, list[dict[str, Any]]]":
         """Follow the starts for every step size."""

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.experiments.experiment import Study, check_positive
+from thalweg.experiments.experiment import MANY_STEPS, Study, check_positive, check_target
+from thalweg.memory import check_fits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,14 +41,16 @@ class ScalarPlane(Study):
 
     def check(self) -> None:
         """As for every experiment: start, step sizes, numbers."""
-        if not all(math.isfinite(number) and number > 0 for number in self.init):
-            raise ValueError(f"init must hold two positive numbers, got {self.init}")
+        if not all(0 < number < _FAR for number in self.init):
+            raise ValueError(f"init must hold two positive numbers below {_FAR:g}, got {self.init}")
         if not self.step_size:
             raise ValueError("step_size is empty: give at least one positive number")
         for size in self.step_size:
             check_positive("step_size", size)
-        check_positive("target", self.target)
-        self.check_at_least("steps", 1)
+        check_target(self.target)
+        self.check_at_least("steps", 1, MANY_STEPS)
+        numbers = 20 * len(self.step_size) * self.steps
+        check_fits(8 * numbers, "the results", "choose fewer steps or step sizes")
 
     def compute(self) -> "tuple[xr.Dataset, list[dict[str, Any]]]":
         """Follow the paths, and lay out the plane around them."""

@@ -4,7 +4,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.experiments.experiment import Study, check_positive
+from thalweg.experiments.experiment import (
+    MANY_STEPS,
+    MOST_LAYERS,
+    Study,
+    check_positive,
+    check_target,
+)
+from thalweg.memory import check_fits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,6 +21,7 @@ if TYPE_CHECKING:
 
 _BINS = 220  # of step size times sharpness, from 0 to 2.2
 _MOST_RUNS = 20_000_000  # for each depth: some 700 MB of results
+_WIDEST = 50.0  # spread: products of such numbers can still be computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,22 +71,28 @@ class ScalarSweepStudy(Study):
 
     def check(self) -> None:
         """As for every experiment: depths, step sizes, numbers."""
-        if not self.depth or min(self.depth) < 2:
-            raise ValueError(f"depth must hold integers of at least 2, got {self.depth}")
-        for name in ("spread", "margin", "target"):
+        if not self.depth or not all(2 <= depth <= MOST_LAYERS for depth in self.depth):
+            raise ValueError(f"depth must hold integers from 2 to {MOST_LAYERS}, got {self.depth}")
+        check_target(self.target)
+        for name in ("spread", "margin"):
             check_positive(name, getattr(self, name))
+        if self.spread > _WIDEST:
+            raise ValueError(f"spread must be at most {_WIDEST:g}, got {self.spread:g}: change it")
         for size in self.step_size:
             check_positive("step_size", size)
         for name in ("steps", "starts", "step_sizes"):
-            self.check_at_least(name, 1)
-        for name in ("gfs_steps", "seed"):
-            self.check_at_least(name, 0)
+            self.check_at_least(name, 1, MANY_STEPS)
+        self.check_at_least("gfs_steps", 0, MANY_STEPS)
+        self.check_at_least("seed", 0)
         sizes = len(self.step_size) or self.step_sizes
         if self.starts * sizes > _MOST_RUNS:
             raise ValueError(
                 f"{self.starts} starts with {sizes} step sizes are more than {_MOST_RUNS:,} runs: "
                 "choose fewer, or call thalweg.scalar_sweep, which stores nothing"
             )
+        check_fits(
+            4 * 8 * self.starts * max(self.depth), "the starts", "choose fewer, or less deep"
+        )
 
     def compute(self) -> "tuple[xr.Dataset, list[dict[str, Any]]]":
         """Sweep each depth; runs are step sizes, depth by depth."""

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from thalweg.experiments.experiment import DescentExperiment, check_positive
+from thalweg.experiments.experiment import MOST_LAYERS, DescentExperiment, check_positive
+from thalweg.memory import check_fits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +59,7 @@ class SquaredRegressionExperiment(DescentExperiment):
         """As for every experiment, and the sizes."""
         super().check()
         check_positive("scale", self.scale)
-        self.check_at_least("depth", 2)
+        self.check_at_least("depth", 2, MOST_LAYERS)
         self.check_at_least("seed", 0)
         for name in ("samples", "dimension", "nonzero"):
             if getattr(self, name) is not None:
@@ -69,6 +70,9 @@ class SquaredRegressionExperiment(DescentExperiment):
             raise ValueError("the diabetes data have 10 features: leave dimension out")
         if self.data == "sparse" and (nonzero := self.nonzero or NONZERO) > self._dimension:
             raise ValueError(f"nonzero is {nonzero}, but there are only {self._dimension} features")
+
+        numbers = 6 * (self.samples or SAMPLES) * self._dimension
+        check_fits(8 * numbers, "the data", "choose fewer samples or a smaller dimension")
 
     def build(self) -> tuple[Any, Any]:
         """Return the problem and the start `{"u": (dimension,), "v": (dimension,)}`."""

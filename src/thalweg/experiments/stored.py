@@ -1,6 +1,7 @@
 """From what `config.json` holds back to a configuration, trusting none of it."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -60,7 +61,8 @@ def _as(value: Any, hint: Any, name: str) -> Any:
             return None
     elif hint is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return value
+            # Python's integers have no end; those of a float do.
+            return value if abs(value) < 1e300 or isinstance(value, float) else math.inf
     elif isinstance(hint, type) and issubclass(hint, Enum | Path):
         if isinstance(value, str):
             return hint(value)

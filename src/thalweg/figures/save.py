@@ -1,5 +1,6 @@
 """Which figure belongs to which stored results, and its file."""
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -44,10 +45,17 @@ def save_run_figure(folder: str | os.PathLike[str]) -> Path:
     Raises
     ------
     FileNotFoundError, ValueError
-        As `thalweg.results.load`.
+        As `thalweg.results.load`; or there is nothing that can be drawn.
     """
-    figure = plot(results.load(folder).dataset)
-    run_folder = results.RunFolder.open(folder)
-    with mpl.rc_context(STYLE), run_folder.replacing(run_folder.figure) as temporary:
-        figure.savefig(temporary, dpi=DPI)
+    dataset = results.load(folder).dataset
+    run_folder, content = results.RunFolder.open(folder), io.BytesIO()
+    try:
+        with mpl.rc_context(STYLE):
+            plot(dataset).savefig(content, dpi=DPI)
+    # A dataset of others may lack anything, or hold something else under the same name.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{run_folder.dataset} cannot be drawn: {reason}") from error
+    with run_folder.replacing(run_folder.figure) as temporary:
+        temporary.write_bytes(content.getbuffer())
     return run_folder.figure
