@@ -177,11 +177,12 @@ def _resume(arguments: list[str]) -> int:
     with _mistakes_of_the_caller():
         RunFolder.open(options.folder).read_config()
     _switch_float64_on()
-    from thalweg.experiments.runner import has_finished, prepare_to_resume
+    from thalweg.experiments.runner import has_finished, prepare_to_resume, tidy
 
     with _mistakes_of_the_caller():
         finished = has_finished(options.folder)
     if finished:
+        tidy(options.folder)
         print(f"The run in {options.folder} has finished: there is nothing to continue")
         return 0
     return _carry_out(
