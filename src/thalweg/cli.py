@@ -212,11 +212,12 @@ def _resume(arguments: list[str]) -> int:
         limits = options.budget.checked()
         experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
     _switch_float64_on()
-    from thalweg.experiments.runner import has_finished, prepare_to_resume
+    from thalweg.experiments.runner import has_finished, prepare_to_resume, tidy
 
     with _mistakes_of_the_caller():
         finished = has_finished(options.folder)
     if finished:
+        tidy(options.folder)
         print(f"The run in {options.folder} has finished: there is nothing to continue")
         return 0
     return _carry_out(lambda: prepare_to_resume(options.folder, force=options.force), limits)
