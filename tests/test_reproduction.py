@@ -162,6 +162,9 @@ def test_studies_are_sound_and_their_commands_make_them_again(size, monkeypatch)
     assert len(set(names)) == len(names)
     for chapter in chapters(size):
         chapter.config.check()
+        # What a run folder is recognised by, when an interrupted reproduction goes on.
+        assert chapter.config.step_size
+        assert not chapter.config.relative_step_size
         parsed = []
         monkeypatch.setattr(
             "thalweg.cli._run_experiment", lambda config, *_, to=parsed: to.append(config) or 0

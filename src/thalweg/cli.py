@@ -36,7 +36,7 @@ commands:
                              its last checkpoint; the numbers are those of an uninterrupted run
   plot DIR                   draw DIR/figure.png from the stored results, also while the run goes on
   reproduce --out DIR        run the paper's three settings and judge its claims in a report;
-                             --quick takes about 3 minutes on two cores, --full far longer
+                             --quick takes at most 3 minutes on two cores, --full hours
   list                       list the experiments
 
 experiments:
@@ -297,9 +297,10 @@ class _ReproduceOptions(_Output):
     Attributes
     ----------
     quick
-        Small experiments: about 3 minutes on two cores.
+        The quickest experiment of each setting: at most 3 minutes on two cores.
     full
-        Large experiments, convolutional networks and the transformer among them.
+        Larger convolutional networks and a larger transformer as well: hours. Without either
+        option all architectures are run at a small size: at most 15 minutes.
     """
 
     quick: bool = False
