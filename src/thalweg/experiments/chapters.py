@@ -83,11 +83,11 @@ _SMALL_NETWORK = Chapter(
     Network(
         architecture="mlp",
         init_scale=0.5,
-        step_size=(0.2, 0.5, 0.6),
-        steps=3000,
+        step_size=(0.25, 0.5, 0.6),
+        steps=6000,
         sharpness_every=10,
-        gfs_every=250,
-        gfs_start=250,
+        gfs_every=500,
+        gfs_start=500,
     ),
     1e5,
 )
