@@ -11,7 +11,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -312,10 +311,13 @@ def _reproduce(arguments: list[str]) -> int:
 
     _switch_float64_on()
     from thalweg.experiments.chapters import Size
-    from thalweg.experiments.reproduction import HTML, reproduce
+    from thalweg.experiments.reproduction import HTML, begun, estimated_seconds, reproduce
     from thalweg.progress import display
 
     size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
+    with _mistakes_of_the_caller():
+        begun(options.out, size, overwrite=options.overwrite)
+    print(f"This will take about {estimated_seconds(size) / 60:.0f} minutes.", flush=True)
     with _mistakes_of_the_caller(), display() as show, Interruption() as interruption:
 
         def report(progress: Any) -> bool:
@@ -327,7 +329,7 @@ def _reproduce(arguments: list[str]) -> int:
             size,
             overwrite=options.overwrite,
             report=report,
-            announce=partial(print, flush=True),
+            announce=print,
         )
     print(f"The report is {options.out / HTML}")
     if not any(run.summary["status"] == "stopped" for study in done for run in study.runs):

@@ -62,13 +62,7 @@ def reproduce(
         One of the run folders holds a run of another configuration, and `overwrite` is false.
     """
     folder, done = Path(folder), []
-    kept = set()
-    for chapter in chapters(size):  # all of them, before the first one is begun
-        if _holds(chapter, folder / chapter.folder) and not overwrite:
-            kept.add(chapter.folder)
-        else:
-            RunFolder.check(folder / chapter.folder, overwrite=overwrite)
-    announce(f"This will take about {estimated_seconds(size) / 60:.0f} minutes.")
+    kept = begun(folder, size, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     for chapter in chapters(size):
         began = time.perf_counter()
@@ -87,6 +81,24 @@ def reproduce(
         if any(run.summary["status"] == "stopped" for run in done[-1].runs):
             break
     return done
+
+
+def begun(folder: str | os.PathLike[str], size: Size, *, overwrite: bool) -> set[str]:
+    """Return the folders of chapters to go on with, once all others are known to be usable.
+
+    Raises
+    ------
+    FileExistsError, PermissionError
+        As `reproduce`; nothing has been changed then.
+    """
+    found = set()
+    for chapter in chapters(size):
+        path = Path(folder) / chapter.folder
+        if not overwrite and _holds(chapter, path):
+            found.add(chapter.folder)
+        else:
+            RunFolder.check(path, overwrite=overwrite)
+    return found
 
 
 def estimated_seconds(size: Size) -> float:
