@@ -224,6 +224,7 @@ def test_a_disk_that_becomes_full(at, room, tmp_path):
         capture_output=True,
         text=True,
         timeout=120,
+        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},  # as in conftest.py
     )
     assert done.returncode == cli.NOT_DONE, done
     assert_told(done.returncode, done.stderr)
@@ -269,6 +270,7 @@ sys.exit(cli.main(sys.argv[1:]))
         capture_output=True,
         text=True,
         timeout=120,
+        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},  # as in conftest.py
     )
     assert done.returncode == (130 if signals == 1 else -signal.SIGINT), done
     assert "Traceback" not in done.stderr
