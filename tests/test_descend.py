@@ -398,6 +398,7 @@ def test_bad_input_is_one_line(changes, message):
         lambda: Sharpness(tol=0.0),
         lambda: GFSSharpness(rtol=math.nan),
         lambda: GFSSharpness(max_gradient_evaluations=0),
+        lambda: GFSSharpness(max_seconds=0.0),
         lambda: norm(every=0.5),
     ],
 )
@@ -456,3 +457,13 @@ def test_a_budget_of_work_stops_at_a_step_that_depends_on_nothing_else():
         )
         assert (run.status, run.steps) == (["stopped"], [19])
         assert run.gradient_evaluations == 20
+
+
+def test_a_flow_that_takes_too_long_is_given_up_and_the_run_goes_on():
+    def quartic(w):  # no closed form; the flow to its minimum takes forever
+        return 0.5 * (jnp.prod(w) - 1.0) ** 2 + jnp.vdot(w, w) ** 2
+
+    measured = GFSSharpness(every=2, max_seconds=1e-9)
+    run = descend(quartic, jnp.asarray(START), step_size=0.01, steps=4, measurements=[measured])
+    assert (run.status, run.steps) == (["completed"], [4])
+    assert (run.dataset["gfs_status"].values == Status.BUDGET_EXHAUSTED).all()

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import thalweg as tw
 from thalweg import experiments, results
-from thalweg.descent import RunStatus
+from thalweg.descent import EigenStatus, RunStatus
 from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
 from thalweg.experiments.summary import summarise
 from thalweg.flow.solution import Status
@@ -75,6 +76,17 @@ def test_scalar_goes_through_the_edge_of_stability(tmp_path):
     assert run["final"]["loss"] == data["loss"].values[0, -1]
     assert run["final"]["sharpness"] == data["sharpness"].values[0, -1]
     assert run["final"]["gfs_sharpness_error"] == data["gfs_sharpness_error"].values[0, -1]
+
+
+def test_step_sizes_relative_to_the_sharpness_at_the_start(tmp_path):
+    config = Scalar(relative_step_size=(0.5, 1.1), steps=4)
+    experiments.run(config, tmp_path / "run")
+    stored = results.load(tmp_path / "run")
+    threshold = tw.sharpness(*config.build())
+    np.testing.assert_allclose(stored.dataset["threshold"], [2 * threshold, threshold / 1.1])
+    assert stored.config["step_size"] == stored.dataset["step_size"].values.tolist()
+    with pytest.raises(ValueError, match="relative_step_size must be positive"):
+        Scalar(relative_step_size=(-1.0,)).check()
 
 
 def test_squared_regression_goes_through_the_edge_of_stability(tmp_path):
@@ -148,6 +160,7 @@ def test_advice_where_flows_did_not_converge():
         },
         {
             "gfs_step": [10, 20, 30, 40, 50],
+            "sharpness_step": [0, 50],
             "step_size": ("run", [0.1]),
             "threshold": ("run", [math.nan]),
         },
@@ -163,6 +176,7 @@ def test_advice_where_flows_did_not_converge():
     )
     (of_run,) = summarise("anything", run)["runs"]
     assert of_run["advice"] == [
+        f"Sharpness at step 50: {EigenStatus.NOT_CONVERGED.advice}",
         f"Gradient flow from steps 20, 30: {Status.BUDGET_EXHAUSTED.advice}",
         f"Gradient flow from step 40: {Status.SADDLE.advice}",
     ]

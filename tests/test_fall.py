@@ -94,6 +94,7 @@ def test_what_cannot_be_followed_is_a_status():
     solution = tw.gradient_flow_solution(problem, w, method=STABILIZED)
     for answer, status in [
         ({"max_gradient_evaluations": 20}, Status.BUDGET_EXHAUSTED),
+        ({"max_seconds": 1e-9}, Status.BUDGET_EXHAUSTED),
         ({"report": lambda progress: True}, Status.STOPPED),
     ]:
         fall = gfs_sharpness_fall(problem, w, w_next, solution=solution, **answer)

@@ -256,6 +256,16 @@ def test_a_spent_budget_is_a_result():
         assert jax.tree.structure(s.w) == jax.tree.structure(w)
 
 
+def test_spent_time_is_a_result_too():
+    problem, w = network("tanh", ONE_LAYER, 0)
+    s = tw.gradient_flow_solution(problem, w, rtol=1e-8, max_seconds=1e-9)
+    assert s.status is Status.BUDGET_EXHAUSTED
+    assert s.sharpness_error == np.inf
+    assert "of time" in s.status.advice
+    patient = tw.gradient_flow_solution(problem, w, rtol=1e-2, max_seconds=1e9)
+    assert patient.converged
+
+
 def test_a_watcher_can_stop_the_flow():
     problem, w = network("tanh", ONE_LAYER, 0)
     seen = []

@@ -82,6 +82,7 @@ def test_values_that_did_not_converge_show_nothing():
         (5.0, 5.0, 1e-6, Verdict.FAILED),  # far below it
         (7.999, 7.999, 0.1, Verdict.UNDECIDED),  # the bar reaches above it
         (7.9, 7.5, 1e-6, Verdict.UNDECIDED),  # not settled
+        (8.005, 8.003, 1e-6, Verdict.UNDECIDED),  # not settled, so close to the threshold
     ],
 )
 def test_the_end_is_just_under_the_threshold_or_not(last, sharpness, error, expected):
@@ -125,7 +126,24 @@ def test_a_rise_is_solved_again_and_confirmed(tmp_path):
     for step, (value, error) in zip(found.steps, (found.before, found.after), strict=True):
         assert abs(float(values.sel(gfs_step=step)) - value) < 1e-9
         assert error < 1e-9
+    assert found.rise[0] == pytest.approx(found.after[0] - found.before[0])
     assert "is confirmed" in str(found)
+
+
+def test_a_rise_that_only_the_measured_difference_shows_is_solved_again_too(tmp_path):
+    runner.run(RISING, tmp_path / "run")
+    data = load(tmp_path / "run").dataset.isel(run=0)
+    rises = np.append(np.diff(data["gfs_sharpness"].values), np.nan)
+    wide = data.assign(gfs_sharpness_error=data["gfs_sharpness_error"] + 10.0)
+    assert confirm_rise(RISING, wide) is None
+    known = wide.assign(
+        gfs_fall=("gfs_step", -rises), gfs_fall_error=("gfs_step", np.full(rises.size, 1e-9))
+    )
+    found = confirm_rise(RISING, known)
+    largest = int(np.nanargmax(rises))
+    assert found.steps == tuple(data["gfs_step"].values[largest : largest + 2])
+    assert found.confirmed
+    assert found.rise[0] == pytest.approx(rises[largest], rel=1e-6)
 
 
 def test_where_nothing_rises_nothing_is_solved_again():
@@ -133,7 +151,7 @@ def test_where_nothing_rises_nothing_is_solved_again():
 
 
 def test_a_rise_that_vanishes_at_a_tighter_accuracy_is_said_to():
-    found = Confirmation((3, 5), (2.0, 0.1), (2.1, 0.1), 1e-5)
+    found = Confirmation((3, 5), (2.0, 0.1), (2.1, 0.1), (0.1, 0.2), 1e-5)
     assert not found.confirmed
     assert "NOT confirmed" in str(found)
 
@@ -144,6 +162,9 @@ def test_studies_are_sound_and_their_commands_make_them_again(size, monkeypatch)
     assert len(set(names)) == len(names)
     for chapter in chapters(size):
         chapter.config.check()
+        # What a run folder is recognised by, when an interrupted reproduction goes on.
+        assert chapter.config.step_size
+        assert not chapter.config.relative_step_size
         parsed = []
         monkeypatch.setattr(
             "thalweg.cli._run_experiment", lambda config, *_, to=parsed: to.append(config) or 0
@@ -168,6 +189,7 @@ def test_the_reports_hold_everything_and_nothing_from_outside(tiny, tmp_path):
     claims = [claim for chapter in done for run in chapter.runs for claim in run.claims]
     assert claims
     for claim in claims:
+        assert text.count(claim.statement) > 1  # among the verdicts, and with its evidence
         assert claim.evidence in text
         assert claim.statement in page
         assert claim.statement in text

@@ -40,6 +40,9 @@ SHORT = {
 }
 
 
+FINISHED = {"config.json", "result.nc", "summary.json", "figure.png"}
+
+
 class KilledError(BaseException):
     """In place of a signal that cannot be caught."""
 
@@ -86,12 +89,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(name, tmp_path):
             prepared = runner.prepare_to_resume(folder)
     assert kills > 2
     assert_same(numbers(tmp_path / "whole"), numbers(folder))
-    assert {entry.name for entry in folder.iterdir()} == {
-        "config.json",
-        "result.nc",
-        "summary.json",
-        "figure.png",
-    }
+    assert {entry.name for entry in folder.iterdir()} == FINISHED
 
 
 def test_a_flow_goes_on_within_its_steps_also_from_a_file(tmp_path):
@@ -202,6 +200,38 @@ def test_budgets_end_a_run_that_can_go_on(tmp_path, capsys):
     assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "stopped"
     assert cli.main(["resume", str(tmp_path / "run")]) == 0
     assert_same(numbers(tmp_path / "whole"), numbers(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("command", ["the command", "the function"])
+def test_what_a_kill_at_the_very_end_leaves_is_removed(command, tmp_path, capsys, monkeypatch):
+    def killed(folder):
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results.RunFolder, "remove_checkpoint", killed)
+        with pytest.raises(KilledError):
+            experiments.run(SHORT["scalar"], tmp_path)
+    (tmp_path / LOCK).write_text('{"pid": 1, "host": "elsewhere"}')
+    (tmp_path / ".thalweg-temporary-0-figure.png").write_bytes(b"")
+    finished = {path: path.read_bytes() for path in map(tmp_path.joinpath, FINISHED)}
+    assert len(list(tmp_path.iterdir())) > len(FINISHED)
+    if command == "the command":
+        assert cli.main(["resume", str(tmp_path)]) == 0
+        assert "nothing to continue" in capsys.readouterr().out
+    else:
+        runner.resume(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == finished
+
+
+def test_the_remains_of_a_finished_run_stay_while_somebody_is_in_its_folder(tmp_path):
+    experiments.run(SHORT["scalar"], tmp_path)
+    (tmp_path / "checkpoint.npz").write_bytes(b"")
+    lock = Lock.take(tmp_path)
+    runner.resume(tmp_path)
+    assert (tmp_path / "checkpoint.npz").exists()
+    lock.release()
+    runner.resume(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == FINISHED
 
 
 def test_other_conditions_are_named_and_need_force(tmp_path, capsys, monkeypatch):

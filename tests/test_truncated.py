@@ -107,5 +107,7 @@ def test_budget_and_stop_are_statuses():
     spent = tw.truncated_sharpness(problem, START, level=0.01, max_gradient_evaluations=30)
     assert spent.status is Status.BUDGET_EXHAUSTED
     assert spent.sharpness_error == np.inf
+    late = tw.truncated_sharpness(problem, START, level=0.01, max_seconds=1e-9)
+    assert late.status is Status.BUDGET_EXHAUSTED
     stopped = tw.truncated_sharpness(problem, START, level=0.01, report=lambda progress: True)
     assert stopped.status is Status.STOPPED

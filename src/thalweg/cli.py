@@ -35,7 +35,7 @@ commands:
                              its last checkpoint; the numbers are those of an uninterrupted run
   plot DIR                   draw DIR/figure.png from the stored results, also while the run goes on
   reproduce --out DIR        run the paper's three settings and judge its claims in a report;
-                             --quick takes about 3 minutes on two cores, --full far longer
+                             --quick takes at most 3 minutes on two cores, --full hours
   list                       list the experiments
 
 experiments:
@@ -211,11 +211,12 @@ def _resume(arguments: list[str]) -> int:
         limits = options.budget.checked()
         experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
     _switch_float64_on()
-    from thalweg.experiments.runner import has_finished, prepare_to_resume
+    from thalweg.experiments.runner import has_finished, prepare_to_resume, tidy
 
     with _mistakes_of_the_caller():
         finished = has_finished(options.folder)
     if finished:
+        tidy(options.folder)
         print(f"The run in {options.folder} has finished: there is nothing to continue")
         return 0
     return _carry_out(lambda: prepare_to_resume(options.folder, force=options.force), limits)
@@ -295,9 +296,10 @@ class _ReproduceOptions(_Output):
     Attributes
     ----------
     quick
-        Small experiments: about 3 minutes on two cores.
+        The quickest experiment of each setting: at most 3 minutes on two cores.
     full
-        Large experiments, convolutional networks and the transformer among them.
+        Larger convolutional networks and a larger transformer as well: hours. Without either
+        option all architectures are run at a small size: at most 15 minutes.
     """
 
     quick: bool = False
@@ -311,13 +313,19 @@ def _reproduce(arguments: list[str]) -> int:
 
     _switch_float64_on()
     from thalweg.experiments.chapters import Size
-    from thalweg.experiments.reproduction import HTML, begun, estimated_seconds, reproduce
+    from thalweg.experiments.reproduction import (
+        HTML,
+        begun,
+        duration,
+        estimated_seconds,
+        reproduce,
+    )
     from thalweg.progress import display
 
     size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
     with _mistakes_of_the_caller():
         begun(options.out, size, overwrite=options.overwrite)
-    print(f"This will take about {estimated_seconds(size) / 60:.0f} minutes.", flush=True)
+    print(f"All of it takes about {duration(estimated_seconds(size))}.", flush=True)
     with _mistakes_of_the_caller(), display() as show, Interruption() as interruption:
 
         def report(progress: Any) -> bool:

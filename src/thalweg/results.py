@@ -219,6 +219,11 @@ class RunFolder:
             if entry.name.startswith(_TEMPORARY):
                 _remove(entry)
 
+    def has_remains(self) -> bool:
+        """Whether there are files that only a run in progress needs."""
+        names = [entry.name for entry in self.path.iterdir()]
+        return any(n == LOCK or n.startswith(_TEMPORARY) or _is_checkpoint(n) for n in names)
+
     @contextmanager
     def replacing(self, target: Path) -> Iterator[Path]:
         """Replace one file of the run: write to the path that this yields.

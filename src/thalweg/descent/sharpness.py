@@ -10,7 +10,13 @@ import numpy as np
 from jaxtyping import PyTree
 
 from thalweg.curvature import Eigenpairs, top_eigenpairs
-from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule
+from thalweg.descent.measurements import (
+    Attributes,
+    Reading,
+    Report,
+    check_budget_of_time,
+    check_schedule,
+)
 from thalweg.flow.course import Course, Courses, Landing
 from thalweg.flow.exponential import exponential_move
 from thalweg.flow.fall import Fall, gfs_sharpness_fall
@@ -35,6 +41,23 @@ class EigenStatus(IntEnum):
     CONVERGED = 0
     NOT_CONVERGED = 1
     NON_FINITE = 2
+
+    @property
+    def advice(self) -> str:
+        """One sentence: what happened and what to change."""
+        return _EIGEN_ADVICE[self]
+
+
+_EIGEN_ADVICE = {
+    EigenStatus.CONVERGED: "The eigensolver converged.",
+    EigenStatus.NOT_CONVERGED: (
+        "The eigensolver did not converge: the value is no more accurate than its error says; use "
+        "float64."
+    ),
+    EigenStatus.NON_FINITE: (
+        "The Hessian is not finite: check whether the loss has second derivatives there."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -113,6 +136,8 @@ class GFSSharpness:
         A method object of `thalweg.flow`; left out, the best that applies.
     max_gradient_evaluations
         Budget of one flow, in units of one gradient.
+    max_seconds
+        Budget of one flow, of wall-clock time: numbers then depend on the machine.
     """
 
     every: int = 500
@@ -120,11 +145,13 @@ class GFSSharpness:
     rtol: float = 1e-4
     method: Method | None = None
     max_gradient_evaluations: float = 200_000
+    max_seconds: float = math.inf
 
     def __post_init__(self) -> None:
         check_schedule(self)
         _check_positive("rtol", self.rtol)
         _check_positive("max_gradient_evaluations", self.max_gradient_evaluations)
+        check_budget_of_time(self.max_seconds)
 
     @property
     def name(self) -> str:
@@ -180,6 +207,7 @@ class GFSSharpness:
             report=_standing_at(report, lambda flow: _Standing(None, flow)),
             previous=last.solution if last else None,
             standing=standing.flow,
+            max_seconds=self.max_seconds,
         )
         values = {
             "gfs_sharpness": float(solution.sharpness),
@@ -212,6 +240,7 @@ class GFSSharpness:
             max_gradient_evaluations=self.max_gradient_evaluations,
             report=report,
             solution=last.solution,
+            max_seconds=self.max_seconds,
         )
 
 

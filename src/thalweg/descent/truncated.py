@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
-from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule
+from thalweg.descent.measurements import (
+    Attributes,
+    Reading,
+    Report,
+    check_budget_of_time,
+    check_schedule,
+)
 from thalweg.flow.solution import Status
 from thalweg.flow.truncated import truncated_sharpness
 from thalweg.problems import COST, Problem
@@ -32,6 +38,8 @@ class TruncatedSharpness:
         Relative accuracy wanted of the sharpness.
     max_gradient_evaluations
         Budget of one flow, in units of one gradient.
+    max_seconds
+        Budget of one flow, of wall-clock time: numbers then depend on the machine.
     """
 
     level: float
@@ -39,6 +47,7 @@ class TruncatedSharpness:
     start: int = 0
     rtol: float = 1e-4
     max_gradient_evaluations: float = 200_000
+    max_seconds: float = math.inf
 
     def __post_init__(self) -> None:
         check_schedule(self)
@@ -47,6 +56,7 @@ class TruncatedSharpness:
         for name in ("rtol", "max_gradient_evaluations"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        check_budget_of_time(self.max_seconds)
 
     @property
     def name(self) -> str:
@@ -89,6 +99,7 @@ class TruncatedSharpness:
             rtol=self.rtol,
             max_gradient_evaluations=self.max_gradient_evaluations,
             report=report,
+            max_seconds=self.max_seconds,
         )
         return self._reading(
             float(solution.sharpness),

@@ -11,7 +11,7 @@ from thalweg.experiments.squared_regression import SquaredRegressionExperiment
 
 
 class Size(StrEnum):
-    """How large a reproduction is: about 3 minutes on two cores, 15, or as long as it takes."""
+    """How large a reproduction is: at most 3 minutes on two cores, at most 15, or hours."""
 
     QUICK = "quick"
     DEFAULT = "default"
@@ -47,9 +47,9 @@ def chapters(size: Size) -> list[Chapter]:
         case Size.QUICK:
             return [_SCALAR, _REGRESSION, _SMALL_NETWORK]
         case Size.DEFAULT:
-            return [_SCALAR, _REGRESSION, _DIABETES, _SMALL_NETWORK, _NETWORK]
-        case Size.FULL:
             return [_SCALAR, _REGRESSION, _DIABETES, _SMALL_NETWORK, _NETWORK, *_ARCHITECTURES]
+        case Size.FULL:
+            return [*chapters(Size.DEFAULT), *_LARGE]
 
 
 _SCALAR = Chapter(
@@ -64,7 +64,7 @@ _REGRESSION = Chapter(
     "Squared regression, sparse data",
     "A diagonal linear network recovers a sparse vector. Closed form through the convex dual.",
     SquaredRegressionExperiment(step_size=(0.3, 0.6, 0.72)),
-    1e4,
+    1e5,
 )
 _DIABETES = Chapter(
     "diabetes",
@@ -73,6 +73,8 @@ _DIABETES = Chapter(
     SquaredRegressionExperiment(data="diabetes", step_size=(0.42,), steps=12_000, gfs_every=20),
     1e5,
 )
+# The step sizes of networks are rounded from those that `thalweg run network` chooses by itself:
+# one below the edge of stability and two that reach it.
 _SMALL_NETWORK = Chapter(
     "mlp-small",
     "Fully connected network, 50 images",
@@ -80,13 +82,14 @@ _SMALL_NETWORK = Chapter(
     "integrated, with error bars.",
     Network(
         architecture="mlp",
-        step_size=(0.15, 0.3, 0.35),
-        steps=300,
-        sharpness_every=5,
-        gfs_every=25,
-        gfs_start=25,
+        init_scale=0.5,
+        step_size=(0.2, 0.5, 0.6),
+        steps=3000,
+        sharpness_every=10,
+        gfs_every=250,
+        gfs_start=250,
     ),
-    4e4,
+    1e5,
 )
 _NETWORK = Chapter(
     "mlp",
@@ -100,22 +103,96 @@ _ARCHITECTURES = [
     Chapter(
         "vgg",
         "Convolutional network like VGG",
-        "Convolutions and averages, without normalisation, on handwritten digits.",
-        Network(architecture="vgg", samples=30, steps=2400),
-        3e5,
+        "Convolutions and averages, without normalisation, on 20 handwritten digits.",
+        Network(
+            architecture="vgg",
+            samples=20,
+            step_size=(0.075, 0.17, 0.2),
+            steps=6000,
+            gfs_every=500,
+            gfs_start=500,
+        ),
+        6e4,
     ),
     Chapter(
         "resnet",
         "Convolutional network like ResNet",
-        "Residual blocks of convolutions, without normalisation, on handwritten digits.",
-        Network(architecture="resnet", widths=(6, 12), samples=20, steps=2400),
-        3e5,
+        "Residual blocks of convolutions, without normalisation, on 20 handwritten digits of "
+        "4 × 4 pixels.",
+        Network(
+            architecture="resnet",
+            widths=(6, 12),
+            samples=20,
+            image_size=4,
+            step_size=(0.08, 0.19, 0.23),
+            steps=3000,
+            gfs_every=250,
+            gfs_start=250,
+        ),
+        1e5,
     ),
     Chapter(
         "transformer",
         "Transformer",
-        "A small transformer encoder over patches of handwritten digits.",
-        Network(architecture="transformer", samples=20, patch=4, init_scale=0.7, steps=2400),
+        "A small transformer encoder over patches of 20 handwritten digits.",
+        Network(
+            architecture="transformer",
+            samples=20,
+            patch=4,
+            init_scale=0.7,
+            step_size=(0.05, 0.16, 0.18),
+            steps=6000,
+            gfs_every=500,
+            gfs_start=500,
+        ),
+        5e4,
+    ),
+]
+_LARGE = [
+    Chapter(
+        "vgg-large",
+        "Convolutional network like VGG, 50 images",
+        "Convolutions and averages, without normalisation, on handwritten digits.",
+        Network(
+            architecture="vgg",
+            samples=50,
+            widths=(8, 16),
+            step_size=(0.08, 0.18, 0.22),
+            steps=6000,
+            gfs_every=500,
+            gfs_start=500,
+        ),
+        3e5,
+    ),
+    Chapter(
+        "resnet-large",
+        "Convolutional network like ResNet, 30 images",
+        "Residual blocks of convolutions, without normalisation, on handwritten digits.",
+        Network(
+            architecture="resnet",
+            samples=30,
+            step_size=(0.1, 0.23, 0.27),
+            steps=6000,
+            gfs_every=500,
+            gfs_start=500,
+        ),
+        3e5,
+    ),
+    Chapter(
+        "transformer-large",
+        "Transformer of two blocks, 50 images",
+        "A transformer encoder over patches of handwritten digits.",
+        Network(
+            architecture="transformer",
+            samples=50,
+            widths=(16, 16),
+            patch=4,
+            init_scale=0.7,
+            step_size=(0.025, 0.066, 0.093),
+            steps=6000,
+            gfs_every=500,
+            gfs_start=500,
+        ),
         3e5,
     ),
 ]

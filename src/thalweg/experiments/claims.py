@@ -19,8 +19,9 @@ LEVEL = 1e-6
 JUST_UNDER = 0.9
 """Where "just under" the stability threshold begins, as a share of it."""
 
-SETTLED = 1e-3
-"""A run has settled once sharpness and GFS sharpness agree to this relative accuracy."""
+SETTLED, SHARE = 1e-3, 0.1
+"""A run has settled once sharpness and GFS sharpness agree to these shares: of the latter, and of
+its distance from the stability threshold."""
 
 ROUNDING = 1e-24
 """Rises of the loss below this share of its first value are rounding, at a minimum of zero."""
@@ -142,9 +143,10 @@ def _ends_under(data: xr.Dataset, summary: dict[str, Any]) -> Claim:
         return Claim(statement, "The last value is not known.", Verdict.UNDECIDED)
     share, bar = value / threshold, error / threshold
     evidence = f"The last value is {share:.5f} ± {bar:.1g} of 2/η"
-    apart = abs(value - sharpness) / value
-    if apart > SETTLED:
-        evidence += f", but the run has not settled yet: the sharpness is {apart:.1%} away from it."
+    apart = abs(value - sharpness)
+    if apart > min(SETTLED * value, SHARE * abs(value - threshold)):
+        now = sharpness / threshold
+        evidence += f", but the run has not settled yet: the sharpness is {now:.5f} of it."
         return Claim(statement, evidence, Verdict.UNDECIDED)
     if share + bar < JUST_UNDER or share - bar > 1:
         verdict = Verdict.FAILED

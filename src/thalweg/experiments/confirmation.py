@@ -1,13 +1,14 @@
 """A rise of the GFS sharpness is a finding: it is looked at again, more closely."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from thalweg import descent, flow
 from thalweg.experiments.experiment import DescentExperiment
-from thalweg.flow.solution import FlowSolution, Status
+from thalweg.flow.solution import Status
 
 TIGHTER = 0.1
 """The accuracy asked for, relative to that of the run."""
@@ -26,6 +27,9 @@ class Confirmation:
         The two steps of gradient descent, the lower value first.
     before, after
         The two values with their error bars (absolute).
+    rise
+        The rise from one to the other with its error bar (absolute): of the two values, or, where
+        their bars overlap, measured by itself.
     rtol
         The relative accuracy that was asked for.
     """
@@ -33,19 +37,21 @@ class Confirmation:
     steps: tuple[int, int]
     before: tuple[float, float]
     after: tuple[float, float]
+    rise: tuple[float, float]
     rtol: float
 
     @property
     def confirmed(self) -> bool:
-        """Whether the bars are apart, the later one higher."""
-        return self.after[0] - self.after[1] > self.before[0] + self.before[1]
+        """Whether the rise is larger than its bar."""
+        return self.rise[0] > self.rise[1]
 
     def __str__(self) -> str:
         """Say it in a sentence."""
         said = "is confirmed" if self.confirmed else "is NOT confirmed"
         return (
             f"Solved again at rtol {self.rtol:g}, the rise from step {self.steps[0]} to "
-            f"{self.steps[1]} {said}: {_shown(self.before)}, then {_shown(self.after)}."
+            f"{self.steps[1]} {said}: {_shown(self.before)}, then {_shown(self.after)}; "
+            f"by {self.rise[0]:.2g} ± {self.rise[1]:.1g}."
         )
 
 
@@ -62,37 +68,50 @@ def confirm_rise(config: DescentExperiment, data: xr.Dataset) -> Confirmation | 
     steps = _largest_rise(data)
     if steps is None:
         return None
-    problem, w = config.build()
-    rtol, found, at = TIGHTER * config.rtol, [], 0
-    for step in steps:
-        w = descent.descend(problem, w, step_size=float(data["step_size"]), steps=step - at).w[0]
-        at = step
-        solution: FlowSolution = flow.gradient_flow_solution(
-            problem,
-            w,
-            rtol=rtol,
-            max_gradient_evaluations=BUDGET * config.max_gradient_evaluations,
-        )
-        found.append((float(solution.sharpness), float(solution.sharpness_error)))
-    return Confirmation(steps, found[0], found[1], rtol)
+    problem, start = config.build()
+    step_size = float(data["step_size"])
+    asked: dict[str, Any] = {
+        "rtol": TIGHTER * config.rtol,
+        "max_gradient_evaluations": BUDGET * config.max_gradient_evaluations,
+    }
+    w = descent.descend(problem, start, step_size=step_size, steps=steps[0]).w[0]
+    later = descent.descend(problem, w, step_size=step_size, steps=steps[1] - steps[0]).w[0]
+    one = flow.gradient_flow_solution(problem, w, **asked)
+    other = flow.gradient_flow_solution(problem, later, **asked)
+    before = float(one.sharpness), float(one.sharpness_error)
+    after = float(other.sharpness), float(other.sharpness_error)
+    rise = after[0] - before[0], before[1] + after[1]
+    if not rise[0] > rise[1]:
+        fall = flow.gfs_sharpness_fall(problem, w, later, solution=one, **asked)
+        if fall.status is Status.CONVERGED:
+            rise = -fall.fall, fall.error
+    return Confirmation(steps, before, after, rise, asked["rtol"])
 
 
 def _largest_rise(data: xr.Dataset) -> tuple[int, int] | None:
-    """Return the steps `(i, j)`, `i < j`, whose values rise most beyond their error bars."""
+    """Return the steps `(i, j)`, `i < j`, between which the value rises most beyond its bars.
+
+    Differences that were measured by themselves count only where the values show no rise.
+    """
     values = data["gfs_sharpness"].values.astype(float)
     errors = data["gfs_sharpness_error"].values.astype(float)
+    steps = data["gfs_step"].values
     settled = [float(status) for status in Status if status.is_settled]
     known = np.isfinite(values) & np.isfinite(errors) & np.isin(data["gfs_status"].values, settled)
-    steps, values, errors = data["gfs_step"].values[known], values[known], errors[known]
-    if values.size < 2:
-        return None
-    highest = np.maximum.accumulate((values - errors)[::-1])[::-1]
-    gaps = highest[1:] - (values + errors)[:-1]
-    first = int(np.argmax(gaps))
-    if gaps[first] <= 0:
-        return None
-    later = first + 1 + int(np.argmax((values - errors)[first + 1 :]))
-    return int(steps[first]), int(steps[later])
+    lower = np.where(known, values - errors, -np.inf)
+    upper = np.where(known, values + errors, np.inf)
+    highest = np.maximum.accumulate(lower[::-1])[::-1]
+    gaps = highest[1:] - upper[:-1]
+    if gaps.size and np.max(gaps) > 0:
+        first = int(np.argmax(gaps))
+        later = first + 1 + int(np.argmax(lower[first + 1 :]))
+        return int(steps[first]), int(steps[later])
+    if "gfs_fall" in data:
+        least = -(data["gfs_fall"] + data["gfs_fall_error"]).fillna(np.inf).values[:-1]
+        if least.size and np.max(least) > 0:
+            first = int(np.argmax(least))
+            return int(steps[first]), int(steps[first + 1])
+    return None
 
 
 def _shown(value: tuple[float, float]) -> str:

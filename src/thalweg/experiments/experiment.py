@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from thalweg.memory import check_fits
@@ -79,6 +79,8 @@ class DescentExperiment(Experiment):
     step_size
         Step size of gradient descent (learning rate); the stability threshold is 2 / step size.
         Several numbers are several runs from the same start.
+    relative_step_size
+        Step sizes as multiples of 2 / sharpness at the start: used in place of step_size.
     steps
         Number of steps of gradient descent.
     sharpness_every
@@ -91,6 +93,9 @@ class DescentExperiment(Experiment):
         Relative accuracy wanted of the GFS sharpness.
     max_gradient_evaluations
         Budget of one gradient flow solution, in gradient evaluations.
+    max_flow_seconds
+        Budget of one gradient flow solution, in seconds: left out, no limit. Which flows it ends
+        depends on the machine.
     """
 
     step_size: tuple[float, ...]
@@ -100,6 +105,8 @@ class DescentExperiment(Experiment):
     gfs_start: int
     rtol: float = 1e-4
     max_gradient_evaluations: float = 200_000
+    max_flow_seconds: float | None = None
+    relative_step_size: tuple[float, ...] = ()
 
     @abstractmethod
     def build(self) -> tuple[Any, Any]:
@@ -108,21 +115,31 @@ class DescentExperiment(Experiment):
     def resolved(self, problem: Any, start: Any) -> Self:
         """Return this configuration with all that was left open decided, by `problem` and `start`.
 
-        What it returns is what is run and stored. Raises a ValueError where that cannot be done.
+        What it returns is what is run and stored: step sizes as numbers. Raises a ValueError where
+        that cannot be done.
         """
-        return self
+        if not self.relative_step_size:
+            return self
+        from thalweg.experiments.step_sizes import relative_step_sizes
+
+        sizes = relative_step_sizes(problem, start, self.relative_step_size)
+        return replace(self, step_size=sizes, relative_step_size=())
 
     def measurements(self) -> "list[Measurement]":
         """Return what is measured along the run: sharpness and GFS sharpness."""
         from thalweg.descent import GFSSharpness, Sharpness
 
-        gfs = GFSSharpness(
-            every=self.gfs_every,
-            start=self.gfs_start,
-            rtol=self.rtol,
-            max_gradient_evaluations=self.max_gradient_evaluations,
-        )
-        return [Sharpness(every=self.sharpness_every), gfs]
+        return [Sharpness(every=self.sharpness_every), GFSSharpness(**self.flows())]
+
+    def flows(self) -> dict[str, Any]:
+        """Return schedule, accuracy and budgets of the measurement that follows flows."""
+        return {
+            "every": self.gfs_every,
+            "start": self.gfs_start,
+            "rtol": self.rtol,
+            "max_gradient_evaluations": self.max_gradient_evaluations,
+            "max_seconds": self.max_flow_seconds or math.inf,
+        }
 
     def conclude(
         self, dataset: "xr.Dataset", summary: dict[str, Any]
@@ -132,18 +149,21 @@ class DescentExperiment(Experiment):
 
     def check(self) -> None:
         """As for every experiment: step sizes, schedules and accuracy."""
-        if not self.step_size:
+        if not (self.step_size or self.relative_step_size):
             raise ValueError("step_size is empty: give at least one positive number")
-        for size in self.step_size:
-            check_positive("step_size", size)
+        for name in ("step_size", "relative_step_size"):
+            for size in getattr(self, name):
+                check_positive(name, size)
         check_positive("rtol", self.rtol)
         check_positive("max_gradient_evaluations", self.max_gradient_evaluations)
+        if self.max_flow_seconds is not None:
+            check_positive("max_flow_seconds", self.max_flow_seconds)
         for name in ("steps", "sharpness_every", "gfs_every"):
             self.check_at_least(name, 1)
         self.check_at_least("gfs_start", 0)
         values = 1 + 3 / self.sharpness_every + 6 / self.gfs_every
         check_fits(
-            VALUES_AT_ONCE * len(self.step_size) * self.steps * values,
+            VALUES_AT_ONCE * len(self.step_size or self.relative_step_size) * self.steps * values,
             "the results",
             "choose fewer steps or step sizes",
         )

@@ -35,7 +35,7 @@ class Network(DescentExperiment):
         several runs from the same start. Left out, and relative_step_size too, three are chosen:
         one that stays stable and two that reach the edge of stability.
     relative_step_size
-        Step sizes as multiples of 2 / sharpness at the start, in place of step_size.
+        Step sizes as multiples of 2 / sharpness at the start: used in place of step_size.
     gfs_every
         Measure the GFS sharpness (cross-entropy: the truncated sharpness) at every so many steps.
     gfs_start
@@ -80,7 +80,6 @@ class Network(DescentExperiment):
     summary: ClassVar[str] = "mlp, vgg, resnet or transformer on digits, MNIST, CIFAR-10 (minutes)"
 
     step_size: tuple[float, ...] = ()
-    relative_step_size: tuple[float, ...] = ()
     steps: int = 2000
     sharpness_every: int = 20
     gfs_every: int = 200
@@ -105,12 +104,7 @@ class Network(DescentExperiment):
         """As for every descent, but that step sizes may be relative or left out; and the sizes."""
         if self.step_size and self.relative_step_size:
             raise ValueError("step_size and relative_step_size contradict each other: give one")
-        for size in self.relative_step_size:
-            check_positive("relative_step_size", size)
-        replace(self, step_size=self.step_size or (1.0,), relative_step_size=())._check_rest()
-
-    def _check_rest(self) -> None:
-        super().check()
+        DescentExperiment.check(replace(self, step_size=self.step_size or (1.0,)))
         for name in ("init_scale", "level"):
             check_positive(name, getattr(self, name))
         for name in ("patch", "heads", "samples"):
@@ -176,15 +170,11 @@ class Network(DescentExperiment):
 
     def resolved(self, problem: Any, start: Any) -> Self:
         """Return this with step sizes as numbers."""
-        if self.step_size:
-            return self
-        from thalweg.experiments.step_sizes import chosen_step_sizes, relative_step_sizes
+        if self.step_size or self.relative_step_size:
+            return super().resolved(problem, start)
+        from thalweg.experiments.step_sizes import chosen_step_sizes
 
-        if self.relative_step_size:
-            sizes = relative_step_sizes(problem, start, self.relative_step_size)
-        else:
-            sizes = chosen_step_sizes(problem, start)
-        return replace(self, step_size=sizes, relative_step_size=())
+        return replace(self, step_size=chosen_step_sizes(problem, start))
 
     def measurements(self) -> "list[Measurement]":
         """Return the sharpness, and the GFS sharpness or (cross-entropy) the truncated one."""
@@ -192,11 +182,5 @@ class Network(DescentExperiment):
             return super().measurements()
         from thalweg.descent import Sharpness, TruncatedSharpness
 
-        truncated = TruncatedSharpness(
-            level=self.level,
-            every=self.gfs_every,
-            start=self.gfs_start,
-            rtol=self.rtol,
-            max_gradient_evaluations=self.max_gradient_evaluations,
-        )
+        truncated = TruncatedSharpness(level=self.level, **self.flows())
         return [Sharpness(every=self.sharpness_every), truncated]

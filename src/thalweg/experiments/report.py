@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from thalweg.experiments.claims import Claim, Verdict
+from thalweg.experiments.claims import JUST_UNDER, LEVEL, SETTLED, SHARE, Claim, Verdict
 from thalweg.results import versions
 
 PAPER = (
@@ -21,7 +21,10 @@ INTRODUCTION = (
     "gradient flow, training with infinitely small steps, would end from there. The claims below "
     "are those of the paper cited at the end, in this program's words. Each is judged by what was "
     "measured: “shown” if the numbers bear it out beyond their error bars, “failed” if they "
-    "contradict it beyond their error bars, “undecided” if they leave it open."
+    "contradict it beyond their error bars, “undecided” if they leave it open. Once GD has "
+    f"converged, φ is constant: rises below {LEVEL:g} of it are not held against the first claim. "
+    f"GD has settled where φ and the sharpness agree to {SETTLED:g} of φ, and to {SHARE:g} of the "
+    f"distance of φ from 2/η; “just under” is above {JUST_UNDER:g} of 2/η."
 )
 
 
@@ -65,12 +68,14 @@ class ChapterResult:
 
 def markdown(heading: str, chapters: list[ChapterResult]) -> str:
     """Return the report as Markdown; the figures are those of the run folders beside it."""
-    lines = [f"# {heading}", "", INTRODUCTION, "", "## Claims", ""]
-    lines += _markdown_table(_CLAIMS_HEAD, _claims_rows(chapters))
+    lines = [f"# {heading}", "", INTRODUCTION, "", "## Verdicts", ""]
+    lines += _markdown_table(*_verdicts(chapters))
     for chapter in chapters:
         lines += ["", f"## {chapter.title}", "", chapter.description, ""]
         lines += [f"![{chapter.title}]({chapter.folder}/figure.png)", ""]
         lines += _markdown_table(_RUNS_HEAD, _runs_rows(chapter))
+        lines += ["", *_markdown_table(_CLAIMS_HEAD, _claims_rows(chapter))]
+        lines += ["", *(f"- {remark}" for remark in _remarks(chapter))]
         lines += ["", _cost(chapter), "", "```sh", chapter.command, "```"]
     lines += ["", "## Cost", "", *_markdown_table(_COST_HEAD, _cost_rows(chapters))]
     lines += ["", "## Made with", "", _made_with(), "", f"The paper: {PAPER}.", ""]
@@ -80,7 +85,7 @@ def markdown(heading: str, chapters: list[ChapterResult]) -> str:
 def page(heading: str, chapters: list[ChapterResult]) -> str:
     """Return the report as one HTML page, complete in itself: the figures are inside."""
     body = [f"<h1>{_e(heading)}</h1>", f"<p>{_e(INTRODUCTION)}</p>", f"<p>{_tally(chapters)}</p>"]
-    body += ["<h2>Claims</h2>", _html_table(_CLAIMS_HEAD, _claims_rows(chapters))]
+    body += ["<h2>Verdicts</h2>", _html_table(*_verdicts(chapters))]
     for chapter in chapters:
         image = base64.b64encode(chapter.figure).decode("ascii")
         body += [
@@ -88,6 +93,8 @@ def page(heading: str, chapters: list[ChapterResult]) -> str:
             f"<p>{_e(chapter.description)}</p>",
             f'<img alt="{_e(chapter.title)}" src="data:image/png;base64,{image}">',
             _html_table(_RUNS_HEAD, _runs_rows(chapter)),
+            _html_table(_CLAIMS_HEAD, _claims_rows(chapter)),
+            "<ul>" + "".join(f"<li>{_e(remark)}</li>" for remark in _remarks(chapter)) + "</ul>",
             f"<p>{_e(_cost(chapter))}</p>",
             f"<pre>{_e(chapter.command)}</pre>",
         ]
@@ -96,17 +103,31 @@ def page(heading: str, chapters: list[ChapterResult]) -> str:
     return _PAGE.format(heading=_e(heading), style=_STYLE, body="\n".join(body))
 
 
-_CLAIMS_HEAD = ("experiment", "step size", "claim", "verdict", "evidence")
+_CLAIMS_HEAD = ("step size", "claim", "verdict", "evidence")
 _RUNS_HEAD = ("step size", "2/η", "steps", "status", "loss", "sharpness", "φ", "φ · η/2")
 _COST_HEAD = ("experiment", "seconds", "gradient evaluations")
 
 
-def _claims_rows(chapters: list[ChapterResult]) -> Iterator[tuple[str, ...]]:
-    for chapter in chapters:
-        for run in chapter.runs:
-            for claim in run.claims:
-                size = f"{run.summary['step_size']:.5g}"
-                yield chapter.title, size, claim.statement, claim.verdict.value, claim.evidence
+def _verdicts(
+    chapters: list[ChapterResult],
+) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
+    """Return a table of all verdicts: a row for each run, a column for each claim."""
+    runs = [(chapter.title, run) for chapter in chapters for run in chapter.runs]
+    statements = list(dict.fromkeys(claim.statement for _, run in runs for claim in run.claims))
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for title, run in runs:
+            verdicts = {claim.statement: claim.verdict.value for claim in run.claims}
+            cells = (verdicts.get(statement, "") for statement in statements)
+            yield title, _step_size(run), *cells
+
+    return ("experiment", "step size", *statements), rows()
+
+
+def _claims_rows(chapter: ChapterResult) -> Iterator[tuple[str, ...]]:
+    for run in chapter.runs:
+        for claim in run.claims:
+            yield _step_size(run), claim.statement, claim.verdict.value, claim.evidence
 
 
 def _runs_rows(chapter: ChapterResult) -> Iterator[tuple[str, ...]]:
@@ -119,7 +140,7 @@ def _runs_rows(chapter: ChapterResult) -> Iterator[tuple[str, ...]]:
         )
         known = value is not None and error is not None
         yield (
-            f"{summary['step_size']:.5g}",
+            _step_size(run),
             _number(threshold, ".5g"),
             f"{summary['steps']:,}",
             summary["status"],
@@ -128,6 +149,15 @@ def _runs_rows(chapter: ChapterResult) -> Iterator[tuple[str, ...]]:
             f"{value:.6g} ± {error:.1g}" if known else "unknown",
             f"{value / threshold:.5f}" if known and threshold else "unknown",
         )
+
+
+def _remarks(chapter: ChapterResult) -> list[str]:
+    """Return what went wrong in the runs of a chapter: nothing, mostly."""
+    return [
+        f"Step size {_step_size(run)}: {advice}"
+        for run in chapter.runs
+        for advice in run.summary["advice"]
+    ]
 
 
 def _cost_rows(chapters: list[ChapterResult]) -> Iterator[tuple[str, ...]]:
@@ -154,6 +184,10 @@ def _tally(chapters: list[ChapterResult]) -> str:
 def _made_with() -> str:
     known = ", ".join(f"{name} {version}" for name, version in versions().items())
     return f"{known}; {platform.machine()}, {platform.system()}."
+
+
+def _step_size(run: RunResult) -> str:
+    return f"{run.summary['step_size']:.5g}"
 
 
 def _number(value: float | None, form: str) -> str:
@@ -190,7 +224,8 @@ h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd;
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
 th, td { text-align: left; vertical-align: top; padding: 0.35rem 0.6rem;
   border-bottom: 1px solid #e4e4e4; }
-th { border-bottom: 2px solid #999; white-space: nowrap; }
+th { border-bottom: 2px solid #999; }
+td:first-child { white-space: nowrap; }
 img { max-width: min(100%, 46rem); display: block; margin: 1rem auto; }
 pre { background: #f4f4f4; padding: 0.6rem; overflow-x: auto; white-space: pre-wrap; }
 .shown, .failed, .undecided { border-radius: 0.3rem; padding: 0.05rem 0.45rem; font-weight: 600;

@@ -1,5 +1,6 @@
 """The paper's three settings, each claim with its evidence: what `thalweg reproduce` does."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from thalweg.problems import Problem
 from thalweg.results import DATASET, FIGURE, RunFolder, load, replacing, to_json
 
 HTML, MARKDOWN = "report.html", "report.md"
-_CHOSEN = 3  # step sizes, where a network chooses them by itself
+_OVERHEAD = 8.0  # seconds for compiling and drawing, a chapter
 HEADING = "Gradient descent and the sharpness of gradient flow solutions"
 
 
@@ -107,11 +108,18 @@ def estimated_seconds(size: Size) -> float:
     The numbers of gradient evaluations are those of earlier runs.
     """
     return sum(
-        (len(chapter.config.step_size) or _CHOSEN)
+        _OVERHEAD
+        + len(chapter.config.step_size)
         * chapter.evaluations
         * _gradient_seconds(*chapter.config.build())
         for chapter in chapters(size)
     )
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words."""
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
 def _gradient_seconds(problem: Problem, w: Any) -> float:

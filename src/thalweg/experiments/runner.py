@@ -1,5 +1,6 @@
 """From a configuration to a folder with results and figure."""
 
+import contextlib
 import json
 import math
 import os
@@ -76,7 +77,9 @@ def resume(
     report: Report | None = None,
     budget: Budget | None = None,
 ) -> dict[str, Any]:
-    """Continue the run in a folder, from its last checkpoint; a finished one is left as it is.
+    """Continue the run in a folder, from its last checkpoint.
+
+    A finished one is left as it is, but for what remains of a process that was killed at its end.
 
     On the same machine, with the same versions, every number is that of a run that was never
     interrupted, bit for bit; only wall-clock times differ.
@@ -103,6 +106,7 @@ def resume(
     if has_finished(folder):
         summary = load(folder).summary
         assert summary is not None
+        tidy(folder)
         return summary
     return prepare_to_resume(folder, force=force).run(report, budget)
 
@@ -115,6 +119,24 @@ def has_finished(folder: str | os.PathLike[str]) -> bool:
     return isinstance(runs, list) and all(
         isinstance(run, dict) and run.get("status") in ended for run in runs
     )
+
+
+def tidy(folder: str | os.PathLike[str]) -> None:
+    """Remove what a process that was killed has left in the folder of a finished run.
+
+    A checkpoint outlives the summary by a moment, so that no moment has neither. Where another
+    process is in the folder, or nothing can be removed, it stays: the results are complete.
+    """
+    opened = RunFolder.open(folder)
+    if not opened.has_remains():
+        return
+    with contextlib.suppress(OSError):
+        lock = Lock.take(opened.path)
+        try:
+            opened.remove_temporaries()
+            opened.remove_checkpoint()
+        finally:
+            lock.release()
 
 
 def prepare(

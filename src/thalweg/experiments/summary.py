@@ -35,6 +35,7 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
     data = run.dataset.isel(run=number)
     status = run.status[number]
     advice = [] if status is descent.RunStatus.COMPLETED else [run.message[number]]
+    advice += _advice(data, "sharpness", descent.EigenStatus, "Sharpness at")
     gfs = _of_flows(data, "gfs")
     converged = float(descent.EigenStatus.CONVERGED)
     entry: dict[str, Any] = {
@@ -66,6 +67,9 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
             "monotonicity": truncated.monotonicity,
         }
     return entry
+
+
+_Statuses = Status | descent.EigenStatus
 
 
 class _Flows(NamedTuple):
@@ -100,18 +104,16 @@ def _of_flows(data: xr.Dataset, name: str) -> _Flows:
         _last(errors.where(known)),  # of the same iterate as the value
         monotonicity(values, errors, **known_falls).summary(),
         int((status != Status.CONVERGED).sum()),
-        _advice(measured, name),
+        _advice(measured, name, Status, "Gradient flow from"),
     )
 
 
-def _advice(measured: xr.Dataset, name: str) -> list[str]:
-    """Return one sentence for every way in which a flow did not converge, with the steps."""
-    codes = measured[f"{name}_status"].values.astype(int)
-    steps = measured[f"{name}_step"].values
+def _advice(data: xr.Dataset, name: str, kind: type[_Statuses], what: str) -> list[str]:
+    """Return a sentence for every way in which a measurement did not converge, with the steps."""
+    codes, steps = data[f"{name}_status"].values, data[f"{name}_step"].values
     return [
-        f"Gradient flow from {_listed(steps[codes == code])}: {Status(code).advice}"
-        for code in np.unique(codes)
-        if code != Status.CONVERGED
+        f"{what} {_listed(steps[codes == code])}: {kind(int(code)).advice}"
+        for code in np.unique(codes[codes > 0])  # 0 is "converged", NaN not measured
     ]
 
 

@@ -56,6 +56,7 @@ def gfs_sharpness_fall(
     max_gradient_evaluations: float = 200_000,
     report: Callable[[Progress], bool | None] | None = None,
     solution: FlowSolution | None = None,
+    max_seconds: float = inf,
 ) -> Fall:
     """Return `φ(w) - φ(w_next)`, with an error bar of its own.
 
@@ -73,7 +74,7 @@ def gfs_sharpness_fall(
 
     Parameters
     ----------
-    loss, rtol, max_gradient_evaluations, report
+    loss, rtol, max_gradient_evaluations, report, max_seconds
         As for `gradient_flow_solution`.
     w, w_next
         Two starts of the same structure, neighbouring iterates of gradient descent for example.
@@ -100,11 +101,12 @@ def gfs_sharpness_fall(
             rtol=rtol,
             max_gradient_evaluations=max_gradient_evaluations,
             report=report,
+            max_seconds=max_seconds,
         )
         begun = solution.gradient_evaluations
     if not solution.converged:
         return Fall(nan, inf, solution.status, begun)
-    request = Request(rtol, max_gradient_evaluations, report, solution)
+    request = Request(rtol, max_gradient_evaluations, report, solution, max_seconds=max_seconds)
     if solution.courses is None:
         return _between_values(loss, w_next, solution, request, begun)
     meter = Meter(request, solution.gradient_evaluations, begun)
@@ -125,6 +127,7 @@ def _between_values(
         max_gradient_evaluations=request.max_gradient_evaluations,
         report=request.report,
         previous=here,
+        max_seconds=request.max_seconds,
     )
     fall, error = here.sharpness - there.sharpness, here.sharpness_error + there.sharpness_error
     return Fall(fall, error, there.status, begun + there.gradient_evaluations)

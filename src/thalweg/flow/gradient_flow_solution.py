@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from jaxtyping import PyTree
@@ -25,6 +26,7 @@ def gradient_flow_solution(
     report: Callable[[Progress], bool | None] | None = None,
     previous: FlowSolution | None = None,
     standing: Any = None,
+    max_seconds: float = inf,
 ) -> FlowSolution:
     """Solve `dw/dt = -∇L(w)` to its limit `S(w)` and return the sharpness `λ(S(w))` there.
 
@@ -50,6 +52,8 @@ def gradient_flow_solution(
     standing
         Go on from there: what `standing()` of a `Progress` of an earlier solve, with the same
         arguments, has returned. The answer is that of an uninterrupted solve, bit for bit.
+    max_seconds
+        Budget of wall-clock time. Where it ends a flow depends on the machine.
 
     Returns
     -------
@@ -63,7 +67,7 @@ def gradient_flow_solution(
     >>> round(s.sharpness, 3)  # balanced: depth * target ** (2 - 2 / depth)
     2.0
     """
-    request = Request(rtol, max_gradient_evaluations, report, previous, standing)
+    request = Request(rtol, max_gradient_evaluations, report, previous, standing, max_seconds)
     if method is not None and (isinstance(method, type) or not hasattr(method, "solve")):
         raise TypeError(
             f"method must be an object such as thalweg.flow.Stabilized(), not {method!r}"

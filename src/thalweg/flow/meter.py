@@ -1,6 +1,7 @@
 """The work of a solve, counted against its budget, and what watchers get to see of it."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ class Stop(Exception):  # noqa: N818 - not an error: the caller asked for it
 
 
 class OutOfBudget(Exception):  # noqa: N818 - not an error: a status of the result
-    """The budget of gradient evaluations is spent."""
+    """The budget of gradient evaluations, or of time, is spent."""
 
 
 @dataclass
@@ -106,6 +107,7 @@ class Meter:
     own: float = 0.0
     standing: Callable[[], Any] | None = None
     _groups: list[_Group] = field(default_factory=list)
+    _began: float = field(default_factory=time.monotonic)
 
     @property
     def spent(self) -> float:
@@ -165,6 +167,8 @@ class Meter:
                     for future in done:
                         future.result()
                     self._report()
+                    if time.monotonic() - self._began > self.request.max_seconds:
+                        raise OutOfBudget
             except BaseException:
                 self._groups[-1].cancel()
                 raise

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
 from jaxtyping import Array
@@ -42,6 +43,9 @@ class Request:
         The solution of a neighbouring iterate, to warm-start from where that helps.
     standing
         Where an earlier solve of the same request was interrupted, to go on from there.
+    max_seconds
+        Budget of wall-clock time; it ends a flow as `max_gradient_evaluations` does, but where
+        depends on the machine.
     """
 
     rtol: float
@@ -49,6 +53,7 @@ class Request:
     report: Callable[[Progress], bool | None] | None = None
     previous: FlowSolution | None = None
     standing: Any = None
+    max_seconds: float = inf
 
     def __post_init__(self) -> None:
         if not self.rtol > 0:
@@ -57,6 +62,11 @@ class Request:
             raise ValueError(
                 "max_gradient_evaluations must be a number of at least 0, got "
                 f"{self.max_gradient_evaluations}; leave it out for the default"
+            )
+        if not self.max_seconds >= 0:
+            raise ValueError(
+                f"max_seconds must be a number of at least 0, got {self.max_seconds}; leave it out "
+                "for no limit"
             )
         if self.report is not None and not callable(self.report):
             raise TypeError(f"report must be callable, not {type(self.report).__name__}")

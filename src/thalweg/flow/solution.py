@@ -41,8 +41,8 @@ _ADVICE = {
         "or accept the error bar by asking for a larger rtol."
     ),
     Status.BUDGET_EXHAUSTED: (
-        "The flow did not settle within its budget of gradient evaluations: raise "
-        "max_gradient_evaluations, or ask for a larger rtol."
+        "The flow did not settle within its budget of gradient evaluations or of time: raise "
+        "max_gradient_evaluations or that of time, or ask for a larger rtol."
     ),
     Status.NO_MINIMISER_FOUND: (
         "No minimiser at finite distance was found (as with cross-entropy on separable data): the "

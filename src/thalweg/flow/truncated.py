@@ -27,6 +27,7 @@ def truncated_sharpness(
     rtol: float = 1e-4,
     max_gradient_evaluations: float = 200_000,
     report: Callable[[Progress], bool | None] | None = None,
+    max_seconds: float = inf,
 ) -> FlowSolution:
     """Return the sharpness where gradient flow from `w` first reaches the loss `level`.
 
@@ -36,7 +37,7 @@ def truncated_sharpness(
 
     Parameters
     ----------
-    loss, w, rtol, max_gradient_evaluations, report
+    loss, w, rtol, max_gradient_evaluations, report, max_seconds
         As for `gradient_flow_solution`.
     level
         The loss at which to stop, below the loss at `w`.
@@ -52,7 +53,7 @@ def truncated_sharpness(
     ValueError
         `level` is not below the loss at `w`.
     """
-    request = Request(rtol, max_gradient_evaluations, report)
+    request = Request(rtol, max_gradient_evaluations, report, max_seconds=max_seconds)
     problem, vector = flatten(loss, w)
     initial = float(problem(vector))
     if not level < initial:
