@@ -34,7 +34,7 @@ def examples(number, **strategies):
         @functools.wraps(test)
         def generated(*args, **kwargs):
             tried[0] += 1
-            with within(20):
+            with within(20, kwargs):
                 test(*args, **kwargs)
 
         @functools.wraps(generated)
@@ -48,9 +48,9 @@ def examples(number, **strategies):
 
 
 @contextlib.contextmanager
-def within(seconds):
+def within(seconds, what=""):
     def give_up(number, frame):
-        raise HangError(f"nothing happened for {seconds} s")
+        raise HangError(f"{what} took longer than {seconds} s")
 
     before = signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -15,6 +15,11 @@ BLANK = _MARK + 64 * "0"
 _PATTERN = re.compile(_MARK.encode() + rb".{64}", re.DOTALL)
 
 
+def of(content: bytes) -> str:
+    """Return the checksum of all bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def sealed(content: bytes) -> bytes:
     """Return `content`, which holds `BLANK`, with its checksum.
 
@@ -22,8 +27,7 @@ def sealed(content: bytes) -> bytes:
     >>> is_intact(content), is_intact(content.replace(b"n", b"m"))
     (True, False)
     """
-    text = _MARK + hashlib.sha256(content).hexdigest()
-    return content.replace(BLANK.encode(), text.encode(), 1)
+    return content.replace(BLANK.encode(), (_MARK + of(content)).encode(), 1)
 
 
 def is_intact(content: bytes) -> bool:

@@ -11,7 +11,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -314,10 +313,19 @@ def _reproduce(arguments: list[str]) -> int:
 
     _switch_float64_on()
     from thalweg.experiments.chapters import Size
-    from thalweg.experiments.reproduction import HTML, reproduce
+    from thalweg.experiments.reproduction import (
+        HTML,
+        begun,
+        duration,
+        estimated_seconds,
+        reproduce,
+    )
     from thalweg.progress import display
 
     size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
+    with _mistakes_of_the_caller():
+        begun(options.out, size, overwrite=options.overwrite)
+    print(f"All of it takes about {duration(estimated_seconds(size))}.", flush=True)
     with _mistakes_of_the_caller(), display() as show, Interruption() as interruption:
 
         def report(progress: Any) -> bool:
@@ -329,7 +337,7 @@ def _reproduce(arguments: list[str]) -> int:
             size,
             overwrite=options.overwrite,
             report=report,
-            announce=partial(print, flush=True),
+            announce=print,
         )
     print(f"The report is {options.out / HTML}")
     if not any(run.summary["status"] == "stopped" for study in done for run in study.runs):

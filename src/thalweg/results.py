@@ -33,6 +33,7 @@ SUMMARY = "summary.json"
 FIGURE = "figure.png"
 CHECKPOINT = "checkpoint.npz"
 CHECKPOINT_BEFORE = "checkpoint-before.npz"
+_OF_SUMMARY = "summary_checksum"
 _TEMPORARY = ".thalweg-temporary-"
 _PACKAGES = ("thalweg", "jax", "jaxlib", "diffrax", "numpy")
 
@@ -176,20 +177,19 @@ class RunFolder:
         """Read `summary.json`; `None` where the run has not finished."""
         if not self.summary.is_file():
             return None
-        summary = _parsed(self.summary, _read_intact(self.summary))
-        summary.pop(checksum.NAME, None)
-        return summary
+        return _parsed(self.summary, self.summary.read_bytes())
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write `config.json`: the first write of a run (see `to_json` for what it may hold)."""
         self._write(self.config, to_json(config).encode())
 
-    def write_dataset(self, dataset: xr.Dataset) -> None:
+    def write_dataset(self, dataset: xr.Dataset, summary: Mapping[str, Any] | None = None) -> None:
         """Write `result.nc` (netCDF-4, through h5netcdf).
 
         The attributes that the contract asks for and the dataset lacks are filled in: `config`
         and `seed` from `config.json` where that is written, and `versions`. Attributes that are
-        mappings are stored as JSON strings. The caller's dataset is left as it is.
+        mappings are stored as JSON strings. The caller's dataset is left as it is. The checksum of
+        the `summary` that will be written last, if it is known, is kept with the results.
         """
         attributes = self._default_attributes() | dict(dataset.attrs)
         for name, value in attributes.items():
@@ -198,13 +198,14 @@ class RunFolder:
         # In memory: HDF5 does not survive a disk that becomes full under it.
         content = io.BytesIO()
         attributes[checksum.NAME] = checksum.BLANK
+        if summary is not None:
+            attributes[_OF_SUMMARY] = checksum.of(to_json(summary).encode())
         dataset.assign_attrs(attributes).to_netcdf(content, engine="h5netcdf")
         self._write(self.dataset, checksum.sealed(content.getvalue()))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json`: the last write of a run, which says that it has finished."""
-        text = to_json({**summary, checksum.NAME: checksum.BLANK})
-        self._write(self.summary, checksum.sealed(text.encode()))
+        self._write(self.summary, to_json(summary).encode())
 
     def remove_checkpoint(self) -> None:
         """Remove the checkpoint, if there is one."""
@@ -288,7 +289,11 @@ def load(path: str | os.PathLike[str]) -> Run:
     config = folder.read_config()
     if not folder.dataset.is_file():
         raise FileNotFoundError(f"{folder.path} holds a run without results: {DATASET} is missing")
-    return Run(config, _read_dataset(folder.dataset), folder.read_summary())
+    dataset, summary = _read_dataset(folder.dataset), folder.read_summary()
+    expected = dataset.attrs.pop(_OF_SUMMARY, None)
+    if summary is not None and expected is not None:
+        _check_unchanged(folder.summary, checksum.of(folder.summary.read_bytes()) == expected)
+    return Run(config, dataset, summary)
 
 
 def versions() -> dict[str, str]:
@@ -410,12 +415,16 @@ def _names_to_replace(path: Path, *, overwrite: bool) -> set[str]:
 
 def _read_intact(path: Path) -> bytes:
     content = path.read_bytes()
-    if not checksum.is_intact(content):
+    _check_unchanged(path, checksum.is_intact(content))
+    return content
+
+
+def _check_unchanged(path: Path, is_unchanged: bool) -> None:
+    if not is_unchanged:
         raise ValueError(
             f"{path} is damaged, or was changed after it was written: its checksum differs; "
             "restore it, or run again with --overwrite"
         )
-    return content
 
 
 def _read_dataset(path: Path) -> xr.Dataset:

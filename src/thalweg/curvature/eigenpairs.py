@@ -176,7 +176,7 @@ def _checked(k: Any, tol: float, max_products: int, w: Array) -> int:
         raise ValueError(f"k must be between 1 and the {w.size} parameters, got {k}")
     if not 0 < tol < np.inf:
         raise ValueError(f"tol must be positive and finite, got {tol}; ask e.g. for 1e-6")
-    if max_products < k:
+    if not max_products >= k:
         raise ValueError(f"max_products must be at least k = {k}, got {max_products}; raise it")
     if w.dtype not in (jnp.float32, jnp.float64):
         raise ValueError(f"eigenvalues need float32 or float64; cast the {w.dtype} parameters")

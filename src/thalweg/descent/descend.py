@@ -95,8 +95,18 @@ def descend(
     step_sizes = _checked_step_sizes(step_size)
     steps = _checked_count("steps", steps, least=0)
     loss_every = _checked_count("loss_every", loss_every, least=1)
+    measurements = list(measurements)
     check_names(measurements)
     check_optimizer(optimizer, len(step_sizes))
+    if not max_gradient_evaluations >= 0:
+        raise ValueError(
+            f"max_gradient_evaluations must be a number of at least 0, got "
+            f"{max_gradient_evaluations}; leave it out for no limit"
+        )
+    if report is not None and not callable(report):
+        raise TypeError(f"report must be callable, not {type(report).__name__}")
+    if not isinstance(checkpoint, Checkpoint | None):
+        raise TypeError(f"checkpoint must be a Checkpoint, not {type(checkpoint).__name__}")
     flat, vector = flatten(loss, w0)
     record = Record(len(step_sizes), steps, loss_every, measurements)
     thresholds = [stability_threshold(optimizer, size) for size in step_sizes]
@@ -143,6 +153,8 @@ def _checked_step_sizes(step_size: float | Sequence[float]) -> list[float]:
 
 
 def _checked_count(name: str, value: Any, least: int) -> int:
-    if not hasattr(value, "__index__") or operator.index(value) < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    if not hasattr(value, "__index__") or not least <= operator.index(value) < 2**63:
+        raise ValueError(
+            f"{name} must be an integer of at least {least} and below 2**63, got {value!r}"
+        )
     return operator.index(value)

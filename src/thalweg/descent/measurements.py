@@ -136,12 +136,18 @@ class Quantity:
 
 def check_schedule(measurement: Measurement) -> None:
     """Raise a ValueError unless `every` is a positive and `start` a non-negative integer."""
+    if isinstance(measurement, type) or not all(
+        hasattr(measurement, name) for name in ("name", "variables", "every", "start", "measure")
+    ):
+        raise TypeError(
+            f"{measurement!r} is no measurement: give objects such as thalweg.Sharpness()"
+        )
     for name, least in (("every", 1), ("start", 0)):
         value = getattr(measurement, name)
-        if not hasattr(value, "__index__") or operator.index(value) < least:
+        if not hasattr(value, "__index__") or not least <= operator.index(value) < 2**63:
             raise ValueError(
                 f"{name} of the measurement {measurement.name!r} must be an integer of at least "
-                f"{least} (in steps), got {value!r}"
+                f"{least} (in steps) and below 2**63, got {value!r}"
             )
 
 

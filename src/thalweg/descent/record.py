@@ -8,6 +8,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from thalweg.descent.measurements import Measurement, Reading, scheduled_steps
+from thalweg.memory import check_fits
+
+_BYTES = 4 * 8
+"""For each number: in the record, in a checkpoint, in a dataset, and in its file."""
 
 
 class Record:
@@ -19,6 +23,14 @@ class Record:
 
     def __init__(self, runs: int, steps: int, loss_every: int, measurements: Sequence[Measurement]):
         self.measurements = measurements
+        columns = steps / loss_every + sum(
+            len(m.variables) * max(steps - m.start, 0) / m.every for m in measurements
+        )
+        check_fits(
+            _BYTES * runs * columns,
+            "the results",
+            "choose fewer steps, or record and measure less often",
+        )
         regular = np.arange(0, steps + 1, loss_every, dtype=np.int64)
         self.loss_steps = np.union1d(regular, np.asarray([steps], np.int64))
         self.losses = np.full((runs, self.loss_steps.size), np.nan)

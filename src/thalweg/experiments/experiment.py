@@ -163,7 +163,7 @@ class DescentExperiment(Experiment):
         self.check_at_least("gfs_start", 0)
         values = 1 + 3 / self.sharpness_every + 6 / self.gfs_every
         check_fits(
-            VALUES_AT_ONCE * len(self.step_size) * self.steps * values,
+            VALUES_AT_ONCE * len(self.step_size or self.relative_step_size) * self.steps * values,
             "the results",
             "choose fewer steps or step sizes",
         )

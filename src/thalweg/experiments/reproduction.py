@@ -63,13 +63,7 @@ def reproduce(
         One of the run folders holds a run of another configuration, and `overwrite` is false.
     """
     folder, done = Path(folder), []
-    kept = set()
-    for chapter in chapters(size):  # all of them, before the first one is begun
-        if _holds(chapter, folder / chapter.folder) and not overwrite:
-            kept.add(chapter.folder)
-        else:
-            RunFolder.check(folder / chapter.folder, overwrite=overwrite)
-    announce(f"All of it takes about {_duration(estimated_seconds(size))}.")
+    kept = begun(folder, size, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     for chapter in chapters(size):
         began = time.perf_counter()
@@ -90,6 +84,24 @@ def reproduce(
     return done
 
 
+def begun(folder: str | os.PathLike[str], size: Size, *, overwrite: bool) -> set[str]:
+    """Return the folders of chapters to go on with, once all others are known to be usable.
+
+    Raises
+    ------
+    FileExistsError, PermissionError
+        As `reproduce`; nothing has been changed then.
+    """
+    found = set()
+    for chapter in chapters(size):
+        path = Path(folder) / chapter.folder
+        if not overwrite and _holds(chapter, path):
+            found.add(chapter.folder)
+        else:
+            RunFolder.check(path, overwrite=overwrite)
+    return found
+
+
 def estimated_seconds(size: Size) -> float:
     """Return about how long the chapters of a size will take, from a gradient of each, timed now.
 
@@ -104,7 +116,8 @@ def estimated_seconds(size: Size) -> float:
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in words."""
     minutes = math.ceil(seconds / 60)
     return f"{minutes} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 

@@ -112,8 +112,8 @@ def resume(
 
 
 def has_finished(folder: str | os.PathLike[str]) -> bool:
-    """Whether the run in a folder ran to its end. Raises as `thalweg.results.RunFolder.open`."""
-    summary = RunFolder.open(folder).read_summary()
+    """Whether the run in a folder ran to its end. Raises as `thalweg.results.load`."""
+    summary = load(folder).summary if RunFolder.open(folder).summary.exists() else None
     runs = summary.get("runs") if summary is not None else None
     ended = {descent.RunStatus.COMPLETED, descent.RunStatus.DIVERGED}
     return isinstance(runs, list) and all(
@@ -283,7 +283,10 @@ class Prepared:
         saver.begin()
         _write(self.folder, config, dataset, summary)
         if descent.RunStatus.STOPPED not in result.status:
-            self.folder.remove_checkpoint()
+            try:
+                self.folder.remove_checkpoint()
+            except OSError as error:  # the run is whole all the same
+                saver.warn(f"the checkpoint, of no more use, could not be removed ({error})")
         return summary
 
 
@@ -330,7 +333,7 @@ def _stored(config: Experiment) -> dict[str, Any]:
 def _write(
     folder: RunFolder, config: Experiment, dataset: xr.Dataset, summary: dict[str, Any]
 ) -> None:
-    folder.write_dataset(dataset.assign_attrs(experiment=config.name))
+    folder.write_dataset(dataset.assign_attrs(experiment=config.name), summary)
     # From the stored results, before the summary, which says that the folder is complete.
     figures.save_run_figure(folder.path)
     folder.write_summary(summary)

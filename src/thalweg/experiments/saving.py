@@ -127,6 +127,8 @@ def stamp(config: Mapping[str, Any]) -> dict[str, Any]:
             "cores": cores,  # sums are split among them
             "device": jax.devices()[0].device_kind,
             "float64": settings.jax_enable_x64,
+            "optimisations": not settings.read("jax_disable_most_optimizations"),
+            "matmul_precision": settings.jax_default_matmul_precision,
             "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
         },
     }

@@ -67,10 +67,12 @@ def gradient_flow_solution(
     >>> round(s.sharpness, 3)  # balanced: depth * target ** (2 - 2 / depth)
     2.0
     """
-    if not rtol > 0:
-        raise ValueError(f"rtol must be positive, got {rtol}; ask e.g. for 1e-4")
-    problem, vector = flatten(loss, w)
     request = Request(rtol, max_gradient_evaluations, report, previous, standing, max_seconds)
+    if method is not None and (isinstance(method, type) or not hasattr(method, "solve")):
+        raise TypeError(
+            f"method must be an object such as thalweg.flow.Stabilized(), not {method!r}"
+        )
+    problem, vector = flatten(loss, w)
     solution = (method or _best_method(problem, vector)).solve(problem, vector, request)
     return replace(solution, w=problem.tree(solution.w))
 

@@ -55,6 +55,24 @@ class Request:
     standing: Any = None
     max_seconds: float = inf
 
+    def __post_init__(self) -> None:
+        if not self.rtol > 0:
+            raise ValueError(f"rtol must be positive, got {self.rtol}; ask e.g. for 1e-4")
+        if not self.max_gradient_evaluations >= 0:
+            raise ValueError(
+                "max_gradient_evaluations must be a number of at least 0, got "
+                f"{self.max_gradient_evaluations}; leave it out for the default"
+            )
+        if not self.max_seconds >= 0:
+            raise ValueError(
+                f"max_seconds must be a number of at least 0, got {self.max_seconds}; leave it out "
+                "for no limit"
+            )
+        if self.report is not None and not callable(self.report):
+            raise TypeError(f"report must be callable, not {type(self.report).__name__}")
+        if not isinstance(self.previous, FlowSolution | None):
+            raise TypeError(f"previous must be a FlowSolution, not {type(self.previous).__name__}")
+
 
 class Method(Protocol):
     """A way of solving the flow. `solve` works on flat vectors; `w` of its answer is flat."""

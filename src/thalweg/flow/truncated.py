@@ -53,8 +53,7 @@ def truncated_sharpness(
     ValueError
         `level` is not below the loss at `w`.
     """
-    if not rtol > 0:
-        raise ValueError(f"rtol must be positive, got {rtol}; ask e.g. for 1e-4")
+    request = Request(rtol, max_gradient_evaluations, report, max_seconds=max_seconds)
     problem, vector = flatten(loss, w)
     initial = float(problem(vector))
     if not level < initial:
@@ -68,7 +67,6 @@ def truncated_sharpness(
     fine = FINE * rtol
     tolerances = [COARSENING * fine, fine, fine / 8, fine / 64]
     scheme = Scheme("truncated", pursuit, tolerances)
-    request = Request(rtol, max_gradient_evaluations, report, max_seconds=max_seconds)
     solution = solve(scheme, problem, vector, request)
     return replace(solution, w=problem.tree(solution.w))
 

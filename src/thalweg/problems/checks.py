@@ -14,7 +14,12 @@ def checked(data: Any, name: str) -> Array:
     ------
     ValueError
         It holds NaN or infinity.
+    TypeError
+        It holds something else than real numbers.
     """
+    dtype = np.asarray(data).dtype
+    if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise TypeError(f"{name} must hold real numbers, but is of dtype {dtype}: convert it")
     if np.issubdtype(np.asarray(data).dtype, np.inexact) and not np.all(np.isfinite(data)):
         raise ValueError(f"{name} holds NaN or infinity; remove or impute those entries")
     return jnp.asarray(data)

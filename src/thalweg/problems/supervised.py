@@ -63,6 +63,9 @@ class Supervised(Problem):
             )
         if x.shape[0] == 0:
             raise ValueError("x and y hold no samples; pass at least one")
+        is_classes = loss == "cross_entropy" and jnp.issubdtype(y.dtype, jnp.integer)
+        if is_classes and bool(jnp.any(y < 0)):
+            raise ValueError("y holds negative class numbers; count the classes from 0")
         self.predict, self.x, self.y, self.loss = predict, x, y, loss
 
     @property
@@ -152,7 +155,8 @@ def _cross_entropy(outputs: Array, y: Array) -> Array:
                 f"cross_entropy needs outputs (n, classes) and class numbers (n,), "
                 f"but the shapes are {outputs.shape} and {y.shape}"
             )
-        return -jnp.mean(jnp.take_along_axis(log_p, y[:, None], axis=1))
+        # A class number beyond the outputs gives NaN, which is told wherever a loss is.
+        return -jnp.mean(jnp.take_along_axis(log_p, y[:, None], axis=1, mode="fill"))
     if y.shape != outputs.shape:
         raise ValueError(
             f"cross_entropy needs probabilities of the outputs' shape {outputs.shape}, "
