@@ -3,7 +3,8 @@
     python benchmarks/report.py
 
 Reads `peers.json`, `calibration.json` and `growth.json`, as far as they exist, and writes
-`docs/benchmarks.md` with the figures beside it.
+`docs/benchmarks.md` with the figures beside it. Its last part is `survival.md`, as it is: what
+`kills.py` and `survival_cost.py` have printed.
 """
 
 import json
@@ -21,6 +22,7 @@ from peers import ACCURACIES, OWN
 from peers import RESULTS as COMPARISON
 
 DOCS = Path(__file__).parents[1] / "docs"
+SURVIVAL = Path(__file__).with_name("survival.md")
 METHODS = (OWN, *PEERS)
 
 
@@ -159,6 +161,8 @@ def main():
     for path, render in PARTS.items():
         if path.exists():
             parts += render(json.loads(path.read_text()))
+    if SURVIVAL.exists():
+        parts.append(SURVIVAL.read_text())
     (DOCS / "benchmarks.md").write_text("\n".join(parts))
 
 

@@ -5,7 +5,9 @@ import os
 import signal
 import socket
 import time
+from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -275,3 +277,22 @@ def test_a_damaged_checkpoint_falls_back_on_the_one_before(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "is damaged: begin anew with `thalweg run scalar" in error
     assert {entry: entry.read_bytes() for entry in (tmp_path / "both").iterdir()} == kept
+
+
+def test_a_short_run_writes_little_on_its_way(tmp_path, monkeypatch):
+    """The first checkpoint and the first results come in their time, not at once."""
+    now, seen = 0.0, {}
+
+    def look(progress):
+        nonlocal now
+        now = 40.0 if progress.step >= 12 else 2.0 if progress.step >= 9 else 0.0
+        seen[progress.step] = {path.name for path in tmp_path.iterdir()} - {LOCK}
+
+    monkeypatch.setattr(saving, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(saving, "INTERVAL", 30.0)
+    monkeypatch.setattr(saving, "SHARE_OF_CHECKPOINTS", 0.005)
+    experiments.run(replace(SHORT["scalar"], step_size=(0.25,)), tmp_path, report=look)
+    assert seen[9] == {"config.json"}
+    assert "checkpoint.npz" in seen[12]
+    assert "result.nc" not in seen[12]
+    assert "result.nc" in seen[16]

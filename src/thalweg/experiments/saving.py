@@ -17,6 +17,9 @@ from thalweg.results import RunFolder, versions
 INTERVAL = 30.0
 """Seconds after which to save also in the middle of a gradient flow."""
 
+FIRST_CHECKPOINT = 1.0
+"""Seconds before which there is no checkpoint: the run may be over by then."""
+
 SHARE_OF_CHECKPOINTS = SHARE_OF_RESULTS = 0.005
 """The parts of a run's time that writing them may take."""
 
@@ -24,14 +27,13 @@ SHARE_OF_CHECKPOINTS = SHARE_OF_RESULTS = 0.005
 class _Pace:
     """Says when it is time for something again: not sooner than its cost allows."""
 
-    def __init__(self, share: float):
-        self.share = share
-        self.readings = -1
-        self.ended = self.cost = 0.0
+    def __init__(self, share: float, first: float):
+        self.share, self.wait = share, min(first, INTERVAL)
+        self.readings, self.ended = -1, time.monotonic()
 
     def is_due(self, readings: int) -> bool:
         since = time.monotonic() - self.ended
-        return (readings > self.readings or since >= INTERVAL) and since >= self.cost / self.share
+        return (readings > self.readings or since >= INTERVAL) and since >= self.wait
 
     @contextmanager
     def timing(self, readings: int) -> Iterator[None]:
@@ -40,7 +42,7 @@ class _Pace:
             yield
         finally:
             self.readings, self.ended = readings, time.monotonic()
-            self.cost = self.ended - began
+            self.wait = (self.ended - began) / self.share
 
 
 class Saver:
@@ -48,7 +50,9 @@ class Saver:
 
     It does so after every measurement, and when `INTERVAL` seconds have passed; but for each of the
     two not more often than its share of the time allows, since measurements may take less time than
-    writing them. The files of a folder can be read at any time. Where a write fails, the files
+    writing them. Of a short run only the configuration is written: the first checkpoint after
+    `FIRST_CHECKPOINT`, the first results, for which libraries have to be loaded, after `INTERVAL`
+    seconds. The files of a folder can be read at any time. Where a write fails, the files
     before it stay, the run goes on and the next occasion tries again.
 
     Parameters
@@ -76,8 +80,8 @@ class Saver:
         self.folder, self.config, self.attributes, self.w0 = folder, config, attributes, w0
         self.warn = warn or _warn
         self.stamp = stamp(config)
-        self.checkpoints = _Pace(SHARE_OF_CHECKPOINTS)
-        self.results = _Pace(SHARE_OF_RESULTS)
+        self.checkpoints = _Pace(SHARE_OF_CHECKPOINTS, FIRST_CHECKPOINT)
+        self.results = _Pace(SHARE_OF_RESULTS, INTERVAL)
         self.has_begun = False
 
     def begin(self) -> None:
@@ -89,13 +93,12 @@ class Saver:
     def consider(self, progress: descent.Progress, *, stopping: bool) -> None:
         """Save if it is time to, or if the descent is `stopping`."""
         first, readings = not self.has_begun, progress.readings
-        urgent = first or stopping
         try:
             self.begin()
-            if urgent or self.checkpoints.is_due(readings):
+            if stopping or self.checkpoints.is_due(readings):
                 with self.checkpoints.timing(readings):
                     self._write_checkpoint(progress)
-            if urgent or self.results.is_due(readings):
+            if stopping or self.results.is_due(readings):
                 with self.results.timing(readings):
                     self._write_results(progress)
         except OSError as error:
