@@ -16,9 +16,10 @@ import signal
 import sys
 from pathlib import Path
 
-from thalweg import cli, descent, results
+from thalweg import cli, descent
 from thalweg.experiments import saving
 from thalweg.flow import meter
+from thalweg.replacing import TEMPORARY
 
 PREFIX = "deadly: "
 BEGUN = "saving has begun"
@@ -53,8 +54,8 @@ def note(what):
 def target(path):
     """Return the name of the file that a path, perhaps a temporary one, stands for."""
     name = Path(path).name
-    if name.startswith(results._TEMPORARY):
-        return name.removeprefix(results._TEMPORARY).partition("-")[2]
+    if name.startswith(TEMPORARY):
+        return name.removeprefix(TEMPORARY).partition("-")[2]
     return name
 
 

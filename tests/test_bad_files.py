@@ -19,6 +19,7 @@ from thalweg import cli, experiments, results
 from thalweg.descent import read_checkpoint
 from thalweg.experiments import Scalar, saving
 from thalweg.problems import load_images
+from thalweg.strict_json import to_json
 
 CONFIG = Scalar(step_size=(0.25, 0.1), steps=16, sharpness_every=3, gfs_every=5)
 FLIPS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=1)
@@ -134,7 +135,7 @@ JSON = st.recursive(
     ),
     max_leaves=8,
 )
-VALID = json.loads(results.to_json({"experiment": "scalar", **vars(CONFIG)}))
+VALID = json.loads(to_json({"experiment": "scalar", **vars(CONFIG)}))
 NUMBERS = [name for name, value in VALID.items() if type(value) in (int, float)]
 WRONG = st.one_of(
     st.text(max_size=3),
@@ -144,7 +145,7 @@ WRONG = st.one_of(
 )
 BAD_CONFIG = st.one_of(
     JSON.map(json.dumps).map(str.encode),
-    CUT.map(lambda part: damaged(results.to_json(VALID).encode(), ("cut", part))),
+    CUT.map(lambda part: damaged(to_json(VALID).encode(), ("cut", part))),
     st.binary(max_size=50),
     st.sampled_from([b"[" * 100_000, b'{"a":' * 100_000, b"\xef\xbb\xbf{}", b"1" * 5000, b""]),
     st.tuples(st.sampled_from(NUMBERS), WRONG).map(
@@ -160,7 +161,7 @@ BAD_CONFIG = st.one_of(
     ),
     # Of two values of one name, JSON takes the last.
     st.sampled_from(NUMBERS).map(
-        lambda name: results.to_json(VALID)[:-1].encode() + f', "{name}": -7}}'.encode()
+        lambda name: to_json(VALID)[:-1].encode() + f', "{name}": -7}}'.encode()
     ),
 )
 
@@ -265,7 +266,7 @@ def start():
 def contents(path):
     """Return a checkpoint in a form that can be compared bit by bit."""
     checkpoint, stamp = read_checkpoint(path, start())
-    return json.dumps(results.to_json(stamp)) + repr(
+    return json.dumps(to_json(stamp)) + repr(
         [(name, repr(value)) for name, value in vars(checkpoint).items()]
     )
 

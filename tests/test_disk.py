@@ -17,7 +17,7 @@ from bad_inputs import thalweg
 from thalweg import cli, results
 from thalweg.experiments import saving
 from thalweg.figures import save
-from thalweg.results import _TEMPORARY
+from thalweg.replacing import TEMPORARY
 
 SMALL = {
     "scalar": ["--steps", 3, "--sharpness-every", 3, "--gfs-every", 3],
@@ -173,7 +173,7 @@ def test_every_operation_may_fail(experiment, number, tmp_path, monkeypatch):
             code, _, err = thalweg(*new, folder)
         left = {entry.name for entry in folder.iterdir()}
         removal_failed = any(operation == "unlink" for operation, _ in disk.failed)
-        assert not any(name.startswith(_TEMPORARY) for name in left) or removal_failed
+        assert not any(name.startswith(TEMPORARY) for name in left) or removal_failed
         assert_told(code, err)
         assert code in (0, cli.NOT_DONE, cli.BAD_INPUT), (disk.failed, err)
         if not disk.failed:
@@ -229,7 +229,7 @@ def test_a_disk_that_becomes_full(at, room, tmp_path):
     assert done.returncode == cli.NOT_DONE, done
     assert_told(done.returncode, done.stderr)
     assert "File too large" in done.stderr
-    assert not any(entry.name.startswith(_TEMPORARY) for entry in folder.iterdir())
+    assert not any(entry.name.startswith(TEMPORARY) for entry in folder.iterdir())
     if at == 0 and room == 0:
         assert list(folder.iterdir()) == []
         return

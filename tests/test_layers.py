@@ -14,6 +14,8 @@ ORDER = (
     "memory",
     "checksum",
     "lock",
+    "replacing",
+    "strict_json",
     "results",
     "problems",
     "curvature",
@@ -24,11 +26,13 @@ ORDER = (
     "experiments",
     "progress",
     "interruption",
+    "options",
+    "printed",
     "cli",
 )
 # A layer that may use less than all layers before it (`None`: the package itself, which names all).
 ALLOWED = {
-    "results": {"memory", "checksum", "lock"},
+    "results": {"memory", "checksum", "lock", "replacing", "strict_json"},
     "problems": set(),
     "theory": {"results", "problems", "curvature", "flow"},
     "figures": {"results"},
@@ -40,7 +44,7 @@ DERIVATIVES = {
     *("filter_jacfwd", "filter_jacrev", "filter_hessian"),
 }
 MODULES_WITH_DERIVATIVES = {"jax", "equinox", "eqx"}
-NO_JAX = {"memory", "checksum", "lock", "interruption", "results", "figures", "progress", "cli"}
+NO_JAX = set(ORDER) - {"problems", "curvature", "flow", "descent", "theory", "experiments"}
 
 
 def layer_of(path):

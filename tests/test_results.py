@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from thalweg import results
-from thalweg.results import RunFolder, load, to_json, versions
+from thalweg.replacing import TEMPORARY
+from thalweg.results import RunFolder, load, versions
+from thalweg.strict_json import to_json
 
 
 def dataset(value=1.0):
@@ -122,7 +123,7 @@ def test_an_empty_folder_is_taken(tmp_path):
 
 
 def test_what_a_killed_first_write_leaves_is_no_reason_to_refuse(tmp_path):
-    (tmp_path / f"{results._TEMPORARY}0123-config.json").write_text("{")
+    (tmp_path / f"{TEMPORARY}0123-config.json").write_text("{")
     folder = RunFolder.create(tmp_path)
     folder.write_config({"a": 1})
     assert names(tmp_path) == {"config.json"}
@@ -180,7 +181,7 @@ def test_an_interrupted_overwrite_never_mixes_two_runs(tmp_path, monkeypatch, fi
         def counted(function, changes=changes, kill_at=kill_at):
             def change(*args, **kwargs):
                 # Clearing up the temporary file is no change of the run; putting it in place is.
-                clears_up = len(args) == 1 and Path(args[0]).name.startswith(results._TEMPORARY)
+                clears_up = len(args) == 1 and Path(args[0]).name.startswith(TEMPORARY)
                 if not clears_up and next(changes) == kill_at:
                     raise KilledError
                 return function(*args, **kwargs)
@@ -199,7 +200,7 @@ def test_an_interrupted_overwrite_never_mixes_two_runs(tmp_path, monkeypatch, fi
             except KilledError:
                 killed = True
         left = names(path)
-        assert not any(name.startswith(results._TEMPORARY) for name in left)
+        assert not any(name.startswith(TEMPORARY) for name in left)
         if not killed:
             assert left == {"config.json" if first == "config" else "result.nc"}
             assert kill_at >= 5

@@ -14,6 +14,7 @@ from thalweg import cli, experiments, results
 from thalweg.experiments import ScalarBifurcation, ScalarPlane, ScalarSweepStudy
 from thalweg.figures import plot
 from thalweg.problems.scalar_descent import hessian_product
+from thalweg.strict_json import to_json
 from thalweg.theory.orbits import scalar_orbits
 
 RUN = {"step_size", "threshold", "steps", "status", "final", "gradient_evaluations"}
@@ -239,7 +240,7 @@ def test_a_certificate_is_printed_stored_and_marked(tmp_path, capsys):
     certificate = tw.certify(config.init, 0.25, config.steps)
     assert run["certificate"]["text"] == str(certificate)
     assert str(certificate) in out
-    wanted = json.loads(results.to_json(certificate.summary()))
+    wanted = json.loads(to_json(certificate.summary()))
     assert {name: run["certificate"][name] for name in wanted} == wanted
     data = stored.dataset
     assert certificate.marks

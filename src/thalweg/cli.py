@@ -7,12 +7,11 @@ import contextlib
 import dataclasses
 import errno
 import io
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import tyro
 
@@ -21,6 +20,8 @@ from thalweg.experiments.budget import Budget
 from thalweg.experiments.stored import experiment_of
 from thalweg.interruption import Interruption
 from thalweg.memory import is_exhausted
+from thalweg.options import BadInputError, parse
+from thalweg.printed import table
 from thalweg.results import RunFolder
 
 _HELP = """\
@@ -50,10 +51,6 @@ _TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE, er
 
 class _NotDoneError(Exception):
     """The machine could not do it; its text is the one line to print."""
-
-
-class _BadInputError(Exception):
-    """A mistake of the caller; its text is the one line to print."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _let_everything_be_printed()
     try:
         return _dispatch(arguments)
-    except _BadInputError as error:
+    except BadInputError as error:
         return _failed(error, BAD_INPUT)
     except _NotDoneError as error:
         return _failed(error, NOT_DONE)
@@ -148,12 +145,12 @@ def _dispatch(arguments: list[str]) -> int:
             return _reproduce(rest)
         case "list":
             if rest:
-                raise _BadInputError(
+                raise BadInputError(
                     f"`thalweg list` takes no options, got {rest[0]!r}: leave it out"
                 )
             print(_listing())
             return 0
-    raise _BadInputError(f"unknown command {command!r}; known: run, resume, plot, reproduce, list")
+    raise BadInputError(f"unknown command {command!r}; known: run, resume, plot, reproduce, list")
 
 
 def _listing() -> str:
@@ -163,16 +160,16 @@ def _listing() -> str:
 def _run(arguments: list[str]) -> int:
     known = ", ".join(EXPERIMENTS)
     if not arguments or arguments[0].startswith("-"):
-        raise _BadInputError(f"name an experiment right after `run`; known: {known}")
+        raise BadInputError(f"name an experiment right after `run`; known: {known}")
     if arguments[0] not in EXPERIMENTS:
-        raise _BadInputError(f"unknown experiment {arguments[0]!r}; known: {known}")
+        raise BadInputError(f"unknown experiment {arguments[0]!r}; known: {known}")
     kind = EXPERIMENTS[arguments[0]]
     parts: list[tuple[str, Any]] = [("output", _Output), ("experiment", kind)]
     if not issubclass(kind, Study):  # which is computed in one go
         parts.insert(1, ("budget", _Budget))
     options = dataclasses.make_dataclass("Options", parts, frozen=True, kw_only=True)
     description = (kind.__doc__ or "").partition("\n")[0]
-    parsed = _parse(options, arguments[1:], f"thalweg run {kind.name}", description)
+    parsed = parse(options, arguments[1:], f"thalweg run {kind.name}", description)
     return _run_experiment(parsed.experiment, parsed.output, getattr(parsed, "budget", _Budget()))
 
 
@@ -206,7 +203,7 @@ class _ResumeOptions:
 
 
 def _resume(arguments: list[str]) -> int:
-    options = _parse(_ResumeOptions, arguments, "thalweg resume", None)
+    options = parse(_ResumeOptions, arguments, "thalweg resume", None)
     with _mistakes_of_the_caller():
         limits = options.budget.checked()
         experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
@@ -242,13 +239,13 @@ def _carry_out(prepare: Callable[[], Any], budget: Budget | None) -> int:
 
             summary = prepared.run(report, budget, _warn)
     except CheckpointError as error:
-        raise _BadInputError(str(error)) from error
+        raise BadInputError(str(error)) from error
     except OSError as error:
         raise _NotDoneError(
             f"writing to {folder} failed ({_reason(error)}): make room or change permissions, then "
             f"{again} continues from the last checkpoint"
         ) from error
-    print(config.report(summary) if isinstance(config, Study) else _table(summary))
+    print(config.report(summary) if isinstance(config, Study) else table(summary))
     print(f"Results, summary and figure are in {folder}")
     if not any(run["status"] == "stopped" for run in summary["runs"]):
         return 0
@@ -280,7 +277,7 @@ class _PlotOptions:
 
 
 def _plot(arguments: list[str]) -> int:
-    options = _parse(_PlotOptions, arguments, "thalweg plot", None)
+    options = parse(_PlotOptions, arguments, "thalweg plot", None)
     from thalweg.figures import save_run_figure
 
     with _mistakes_of_the_caller():
@@ -307,9 +304,9 @@ class _ReproduceOptions(_Output):
 
 
 def _reproduce(arguments: list[str]) -> int:
-    options = _parse(_ReproduceOptions, arguments, "thalweg reproduce", None)
+    options = parse(_ReproduceOptions, arguments, "thalweg reproduce", None)
     if options.quick and options.full:
-        raise _BadInputError("--quick and --full contradict each other: choose one")
+        raise BadInputError("--quick and --full contradict each other: choose one")
 
     _switch_float64_on()
     from thalweg.experiments.chapters import Size
@@ -352,16 +349,16 @@ def _mistakes_of_the_caller() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise _BadInputError(str(error)) from error
+        raise BadInputError(str(error)) from error
     except OSError as error:
         if error.errno in _TROUBLE:
             raise _NotDoneError(f"{_reason(error)}: make room, then try again") from error
         advice = "" if error.errno is None else ": choose another path, or change its permissions"
-        raise _BadInputError(f"{_reason(error)}{advice}") from error
+        raise BadInputError(f"{_reason(error)}{advice}") from error
     except (MemoryError, RuntimeError) as error:
         if not is_exhausted(error):
             raise
-        raise _BadInputError(
+        raise BadInputError(
             "this does not fit into the memory of this machine: choose smaller numbers"
         ) from error
 
@@ -372,88 +369,6 @@ def _reason(error: OSError) -> str:
         return str(error)
     where = "" if error.filename is None else f"{error.filename}: "
     return f"{where}{error.strerror}"
-
-
-def _parse(kind: Any, arguments: list[str], prog: str, description: str | None) -> Any:
-    """Return `kind` made of the arguments; tyro's boxed errors become one line."""
-    boxed = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(boxed):
-            return tyro.cli(
-                kind,
-                args=arguments,
-                prog=prog,
-                description=description,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-            )
-    except SystemExit as exit_:
-        if not exit_.code:
-            raise
-        _refuse(boxed.getvalue(), prog)
-
-
-def _refuse(boxed: str, prog: str) -> NoReturn:
-    """Raise the message in tyro's error box as one line.
-
-    tyro prints paragraphs apart by rules, the title first, in a box or (where the terminal's
-    encoding has no box) without.
-    """
-    paragraphs: list[list[str]] = [[]]
-    for line in re.sub(r"\x1b\[[0-9;]*m", "", boxed).splitlines():
-        text = line.strip("│╭╮╰╯ ")
-        if line.startswith("╭"):
-            paragraphs += [[text.strip("─ ")], []]
-        elif set(text) <= set("─-"):
-            paragraphs.append([])
-        else:
-            paragraphs[-1].append(text)
-    messages = [" ".join(lines) for lines in paragraphs if lines]
-    raise _BadInputError(f"{messages[min(1, len(messages) - 1)]} (see `{prog} --help`)")
-
-
-def _table(summary: dict[str, Any]) -> str:
-    """Return the few lines that are printed at the end."""
-    limit = "truncated sharpness" if "truncated" in summary["runs"][0] else "GFS sharpness"
-    head = ("step size", "2/η", "steps", "status", "loss", "sharpness", limit, "verdict")
-    rows = [head, *(_row(run) for run in summary["runs"])]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
-    advice = [
-        f"step size {run['step_size']:g}: {a}" for run in summary["runs"] for a in run["advice"]
-    ]
-    work = (
-        f"{summary['seconds']:.1f} s, {summary['gradient_evaluations']:,.0f} gradient evaluations"
-    )
-    certificates = [
-        f"\nCertificate, step size {run['step_size']:g}:\n{run['certificate']['text']}"
-        for run in summary["runs"]
-        if "certificate" in run
-    ]
-    return "\n".join(line.rstrip() for line in (*lines, *advice, work, *certificates))
-
-
-def _row(run: dict[str, Any]) -> tuple[str, ...]:
-    final, steps = run["final"], run["monotonicity"]
-    value, error = final["gfs_sharpness"], final["gfs_sharpness_error"]
-    if "truncated" in run:
-        truncated = run["truncated"]
-        value, error = truncated["sharpness"], truncated["sharpness_error"]
-        steps = truncated["monotonicity"]
-    return (
-        f"{run['step_size']:g}",
-        _number(run["threshold"], ".5g"),
-        str(run["steps"]),
-        run["status"],
-        _number(final["loss"], ".3g"),
-        _number(final["sharpness"], ".5g"),
-        f"{_number(value, '.6g')} ± {_number(error, '.1g')}",
-        f"{steps['verdict']} ({steps['falls']} falls, {steps['rises']} rises, "
-        f"{steps['undecided']} undecided)",
-    )
-
-
-def _number(value: float | None, form: str) -> str:
-    return "unknown" if value is None else format(value, form)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,11 @@ the same folder at the same time: `thalweg.lock` is for that.
 
 import importlib.metadata
 import io
-import json
-import math
 import os
 import platform
 import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,6 +23,8 @@ import xarray as xr
 from thalweg import checksum
 from thalweg.lock import LOCK
 from thalweg.memory import check_fits
+from thalweg.replacing import TEMPORARY, replacing
+from thalweg.strict_json import parse_object, to_json
 
 CONFIG = "config.json"
 DATASET = "result.nc"
@@ -34,7 +33,6 @@ FIGURE = "figure.png"
 CHECKPOINT = "checkpoint.npz"
 CHECKPOINT_BEFORE = "checkpoint-before.npz"
 _OF_SUMMARY = "summary_checksum"
-_TEMPORARY = ".thalweg-temporary-"
 _PACKAGES = ("thalweg", "jax", "jaxlib", "diffrax", "numpy")
 
 
@@ -171,13 +169,13 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """Read `config.json`."""
-        return _parsed(self.config, self.config.read_bytes())
+        return parse_object(self.config, self.config.read_bytes())
 
     def read_summary(self) -> dict[str, Any] | None:
         """Read `summary.json`; `None` where the run has not finished."""
         if not self.summary.is_file():
             return None
-        return _parsed(self.summary, self.summary.read_bytes())
+        return parse_object(self.summary, self.summary.read_bytes())
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write `config.json`: the first write of a run (see `to_json` for what it may hold)."""
@@ -216,24 +214,24 @@ class RunFolder:
     def remove_temporaries(self) -> None:
         """Remove what writes that were killed have left."""
         for entry in self.path.iterdir():
-            if entry.name.startswith(_TEMPORARY):
+            if entry.name.startswith(TEMPORARY):
                 _remove(entry)
 
     def has_remains(self) -> bool:
         """Whether there are files that only a run in progress needs."""
         names = [entry.name for entry in self.path.iterdir()]
-        return any(n == LOCK or n.startswith(_TEMPORARY) or _is_checkpoint(n) for n in names)
+        return any(n == LOCK or n.startswith(TEMPORARY) or _is_checkpoint(n) for n in names)
 
     @contextmanager
     def replacing(self, target: Path) -> Iterator[Path]:
         """Replace one file of the run: write to the path that this yields.
 
-        As `replacing` of this module, and what would contradict the new file goes first: the
+        As `thalweg.replacing.replacing`, and what would contradict the new file goes first: the
         whole old run when this is the first write after `create(..., overwrite=True)`, the
         summary and its figure when the configuration or the results change. The checkpoint that a
         new one replaces is kept as the one before.
         """
-        with _replacing(target, before=lambda new: self._retire(target, new)) as temporary:
+        with replacing(target, before=lambda new: self._retire(target, new)) as temporary:
             yield temporary
 
     def _write(self, target: Path, content: bytes) -> None:
@@ -270,7 +268,7 @@ class RunFolder:
             if old != target:
                 old.unlink(missing_ok=True)
         for entry in self.path.iterdir():
-            if entry.name.startswith(_TEMPORARY) and entry != new:
+            if entry.name.startswith(TEMPORARY) and entry != new:
                 _remove(entry)
         self._holds_old_run = False
 
@@ -303,65 +301,6 @@ def versions() -> dict[str, str]:
     ['diffrax', 'jax', 'jaxlib', 'numpy', 'python', 'thalweg']
     """
     return {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()}
-
-
-def to_json(value: Any, *, indent: int | None = 2) -> str:
-    """Write `value` as strict JSON, which has no NaN and no infinities: they become `null`.
-
-    Mappings with string keys, lists, tuples, strings, numbers, booleans, `None`, paths (as
-    strings), and arrays and array scalars of numpy or JAX (as numbers and lists) are accepted.
-
-    Raises
-    ------
-    TypeError
-        For anything else, with the place where it stands.
-
-    >>> to_json({"step_size": 0.2, "threshold": float("inf")}, indent=None)
-    '{"step_size": 0.2, "threshold": null}'
-    """
-    return json.dumps(_plain(value, "value"), indent=indent, allow_nan=False)
-
-
-def replacing(target: str | os.PathLike[str]) -> AbstractContextManager[Path]:
-    """Replace a file as a whole or not at all: a context that yields the path to write to.
-
-    The temporary file is in the folder of `target` and ends in the same name (so that writers
-    which go by the suffix are content). It takes the place of `target` when the block ends, and
-    is removed if the block fails.
-    """
-    return _replacing(Path(target), before=lambda temporary: None)
-
-
-@contextmanager
-def _replacing(target: Path, before: Callable[[Path], None]) -> Iterator[Path]:
-    # Not tempfile.mkstemp: its files are readable by their owner alone, whatever the umask.
-    temporary = target.parent / f"{_TEMPORARY}{uuid.uuid4().hex}-{target.name}"
-    try:
-        yield temporary
-        # Without this a power failure can leave the new name on an empty file.
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        before(temporary)
-        os.replace(temporary, target)
-        _synchronise(target.parent)
-    finally:
-        # What cannot be removed must not hide why; resuming the run tries again.
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _synchronise(folder: Path) -> None:
-    """Have the names in a folder written out too, where the system can."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:  # the file is in place: a failure here takes nothing back
-        pass
-    finally:
-        os.close(descriptor)
 
 
 def _is_checkpoint(name: str) -> bool:
@@ -406,7 +345,7 @@ def _names_to_replace(path: Path, *, overwrite: bool) -> set[str]:
             f"{path} already holds a run; pass --overwrite to replace it or choose another --out"
         )
     # Temporary files alone are what a killed first write leaves behind: not a reason to refuse.
-    if not holds_run and not all(name.startswith(_TEMPORARY) for name in names):
+    if not holds_run and not all(name.startswith(TEMPORARY) for name in names):
         raise FileExistsError(
             f"{path} is not empty and holds no run; choose another --out, or an empty folder"
         )
@@ -440,36 +379,3 @@ def _read_dataset(path: Path) -> xr.Dataset:
         raise ValueError(f"{path} cannot be read as netCDF: {reason}") from error
     dataset.attrs.pop(checksum.NAME, None)
     return dataset
-
-
-def _parsed(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(content.decode())
-    # Malformed JSON, bytes that are not UTF-8, or parentheses without end.
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return value
-
-
-def _plain(value: Any, where: str) -> Any:
-    """Turn `value` into what `json` writes strictly; `where` names it in messages."""
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, int):
-        return int(value)  # an IntEnum is written as its number
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise TypeError(f"{where} has the key {key!r}, and JSON's keys are strings")
-        return {str(key): _plain(entry, f"{where}[{key!r}]") for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry, f"{where}[{index}]") for index, entry in enumerate(value)]
-    if hasattr(value, "tolist"):  # arrays and scalars of numpy and JAX, without importing either
-        return _plain(value.tolist(), where)
-    raise TypeError(f"{where} is of type {type(value).__name__}, which JSON cannot hold")

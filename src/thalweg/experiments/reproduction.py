@@ -19,7 +19,9 @@ from thalweg.experiments.experiment import DescentExperiment
 from thalweg.experiments.report import ChapterResult, RunResult, markdown, page
 from thalweg.experiments.runner import Report, has_finished, prepare, prepare_to_resume
 from thalweg.problems import Problem
-from thalweg.results import DATASET, FIGURE, RunFolder, load, replacing, to_json
+from thalweg.replacing import replacing
+from thalweg.results import DATASET, FIGURE, RunFolder, load
+from thalweg.strict_json import to_json
 
 HTML, MARKDOWN = "report.html", "report.md"
 _OVERHEAD = 8.0  # seconds for compiling and drawing, a chapter

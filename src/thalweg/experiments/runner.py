@@ -20,7 +20,8 @@ from thalweg.experiments.stored import experiment_of
 from thalweg.experiments.summary import summarise
 from thalweg.lock import Lock
 from thalweg.problems import COST
-from thalweg.results import RunFolder, load, to_json
+from thalweg.results import RunFolder, load
+from thalweg.strict_json import to_json
 
 Report = Callable[[descent.Progress], bool | None]
 

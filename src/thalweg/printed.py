@@ -1,0 +1,48 @@
+"""What the command line prints of a summary: a few lines."""
+
+from typing import Any
+
+
+def table(summary: dict[str, Any]) -> str:
+    """Return the few lines that are printed at the end."""
+    limit = "truncated sharpness" if "truncated" in summary["runs"][0] else "GFS sharpness"
+    head = ("step size", "2/η", "steps", "status", "loss", "sharpness", limit, "verdict")
+    rows = [head, *(_row(run) for run in summary["runs"])]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    advice = [
+        f"step size {run['step_size']:g}: {a}" for run in summary["runs"] for a in run["advice"]
+    ]
+    work = (
+        f"{summary['seconds']:.1f} s, {summary['gradient_evaluations']:,.0f} gradient evaluations"
+    )
+    certificates = [
+        f"\nCertificate, step size {run['step_size']:g}:\n{run['certificate']['text']}"
+        for run in summary["runs"]
+        if "certificate" in run
+    ]
+    return "\n".join(line.rstrip() for line in (*lines, *advice, work, *certificates))
+
+
+def _row(run: dict[str, Any]) -> tuple[str, ...]:
+    final, steps = run["final"], run["monotonicity"]
+    value, error = final["gfs_sharpness"], final["gfs_sharpness_error"]
+    if "truncated" in run:
+        truncated = run["truncated"]
+        value, error = truncated["sharpness"], truncated["sharpness_error"]
+        steps = truncated["monotonicity"]
+    return (
+        f"{run['step_size']:g}",
+        _number(run["threshold"], ".5g"),
+        str(run["steps"]),
+        run["status"],
+        _number(final["loss"], ".3g"),
+        _number(final["sharpness"], ".5g"),
+        f"{_number(value, '.6g')} ± {_number(error, '.1g')}",
+        f"{steps['verdict']} ({steps['falls']} falls, {steps['rises']} rises, "
+        f"{steps['undecided']} undecided)",
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "unknown" if value is None else format(value, form)

@@ -1,0 +1,50 @@
+"""Files that are replaced as a whole or not at all."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+TEMPORARY = ".thalweg-temporary-"
+"""How the names of files begin that are being written: what a killed process leaves of them."""
+
+
+@contextmanager
+def replacing(
+    target: Path, before: Callable[[Path], None] = lambda temporary: None
+) -> Iterator[Path]:
+    """Replace a file as a whole or not at all: a context that yields the path to write to.
+
+    The temporary file is in the folder of `target` and ends in the same name (so that writers
+    which go by the suffix are content). It takes the place of `target` when the block ends, right
+    after `before` was called with it, and is removed if the block fails.
+    """
+    # Not tempfile.mkstemp: its files are readable by their owner alone, whatever the umask.
+    temporary = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}-{target.name}"
+    try:
+        yield temporary
+        # Without this a power failure can leave the new name on an empty file.
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        before(temporary)
+        os.replace(temporary, target)
+        _synchronise(target.parent)
+    finally:
+        # What cannot be removed must not hide why; resuming the run tries again.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _synchronise(folder: Path) -> None:
+    """Have the names in a folder written out too, where the system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:  # the file is in place: a failure here takes nothing back
+        pass
+    finally:
+        os.close(descriptor)
