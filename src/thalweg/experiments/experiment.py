@@ -175,11 +175,14 @@ def check_positive(name: str, value: float) -> None:
         raise ValueError(f"{name} must be positive and finite, got {value:g}: change it")
 
 
-def check_target(target: float) -> None:
-    """Raise a ValueError unless the target of a scalar network is one that can be computed with."""
-    check_positive("target", target)
-    if not 1e-100 <= target <= 1e100:
-        raise ValueError(f"target must be between 1e-100 and 1e100, got {target:g}: scale it")
+def check_moderate(name: str, value: float) -> None:
+    """Raise a ValueError unless `value` is positive, and its square and inverse are far from ends.
+
+    Scaling all of a scalar network, nothing is lost.
+    """
+    check_positive(name, value)
+    if not 1e-100 <= value <= 1e100:
+        raise ValueError(f"{name} must be between 1e-100 and 1e100, got {value:g}: scale it")
 
 
 def check_widths(widths: tuple[int, ...]) -> None:

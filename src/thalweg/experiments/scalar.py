@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.experiments.experiment import MOST_LAYERS, DescentExperiment, check_target
+from thalweg.experiments.experiment import MOST_LAYERS, DescentExperiment, check_moderate
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,7 +57,7 @@ class Scalar(DescentExperiment):
     def check(self) -> None:
         """As for every experiment, and the start."""
         super().check()
-        check_target(self.target)
+        check_moderate("target", self.target)
         assert self.depth is not None
         assert self.init is not None
         self.check_at_least("depth", 2, MOST_LAYERS)

@@ -7,8 +7,8 @@ from thalweg.experiments.experiment import (
     MANY_STEPS,
     MOST_LAYERS,
     Study,
+    check_moderate,
     check_positive,
-    check_target,
 )
 from thalweg.memory import check_fits
 
@@ -67,13 +67,13 @@ class ScalarBifurcation(Study):
     def check(self) -> None:
         """As for every experiment: depth, step sizes, numbers."""
         self.check_at_least("depth", 2, MOST_LAYERS)
-        check_target(self.target)
+        check_moderate("target", self.target)
         for name in ("lowest", "highest"):
             check_positive(name, getattr(self, name))
         if self.lowest >= self.highest:
             raise ValueError(f"lowest must be below highest, got {self.lowest} and {self.highest}")
         for size in self.step_size:
-            check_positive("step_size", size)
+            check_moderate("step_size", size)
         for name, least in (("steps", 1), ("starts", 1), ("step_sizes", 2), ("seed", 0)):
             self.check_at_least(name, least, MANY_STEPS)
         self.check_at_least("kept", _LONGEST_PERIOD + 1, MANY_STEPS)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.experiments.experiment import MANY_STEPS, Study, check_positive, check_target
+from thalweg.experiments.experiment import MANY_STEPS, Study, check_moderate
 from thalweg.memory import check_fits
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class ScalarPlane(Study):
         if not self.step_size:
             raise ValueError("step_size is empty: give at least one positive number")
         for size in self.step_size:
-            check_positive("step_size", size)
-        check_target(self.target)
+            check_moderate("step_size", size)
+        check_moderate("target", self.target)
         self.check_at_least("steps", 1, MANY_STEPS)
         numbers = 20 * len(self.step_size) * self.steps
         check_fits(8 * numbers, "the results", "choose fewer steps or step sizes")

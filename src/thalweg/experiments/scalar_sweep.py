@@ -8,8 +8,8 @@ from thalweg.experiments.experiment import (
     MANY_STEPS,
     MOST_LAYERS,
     Study,
+    check_moderate,
     check_positive,
-    check_target,
 )
 from thalweg.memory import check_fits
 
@@ -73,13 +73,13 @@ class ScalarSweepStudy(Study):
         """As for every experiment: depths, step sizes, numbers."""
         if not self.depth or not all(2 <= depth <= MOST_LAYERS for depth in self.depth):
             raise ValueError(f"depth must hold integers from 2 to {MOST_LAYERS}, got {self.depth}")
-        check_target(self.target)
+        check_moderate("target", self.target)
         for name in ("spread", "margin"):
             check_positive(name, getattr(self, name))
         if self.spread > _WIDEST:
             raise ValueError(f"spread must be at most {_WIDEST:g}, got {self.spread:g}: change it")
         for size in self.step_size:
-            check_positive("step_size", size)
+            check_moderate("step_size", size)
         for name in ("steps", "starts", "step_sizes"):
             self.check_at_least(name, 1, MANY_STEPS)
         self.check_at_least("gfs_steps", 0, MANY_STEPS)

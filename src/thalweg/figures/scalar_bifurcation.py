@@ -30,7 +30,8 @@ def plot_scalar_bifurcation(dataset: xr.Dataset) -> Figure:
             axes.set_title(f"({letter})", loc="left", fontweight="bold")
             axes.axvline(2, color="black", linestyle=DASHES, linewidth=1.0)
         sizes = dataset["scaled_step_size"].values
-        lower.set_xlim(sizes.min(), sizes.max())
+        if sizes.min() < sizes.max():
+            lower.set_xlim(sizes.min(), sizes.max())
         lower.set_xlabel(
             "step size times the sharpness of the flattest minimum, $\\eta\\,\\lambda^*$"
         )
