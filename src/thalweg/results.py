@@ -286,7 +286,10 @@ def load(path: str | os.PathLike[str]) -> Run:
     folder = RunFolder.open(path)
     config = folder.read_config()
     if not folder.dataset.is_file():
-        raise FileNotFoundError(f"{folder.path} holds a run without results: {DATASET} is missing")
+        raise FileNotFoundError(
+            f"{folder.path} holds a run without results: {DATASET} is missing; wait for it, or "
+            f"`thalweg resume {folder.path}`"
+        )
     dataset, summary = _read_dataset(folder.dataset), folder.read_summary()
     expected = dataset.attrs.pop(_OF_SUMMARY, None)
     if summary is not None and expected is not None:

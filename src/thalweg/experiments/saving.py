@@ -17,8 +17,8 @@ from thalweg.results import RunFolder, versions
 INTERVAL = 30.0
 """Seconds after which to save also in the middle of a gradient flow."""
 
-FIRST_CHECKPOINT = 1.0
-"""Seconds before which there is no checkpoint: the run may be over by then."""
+FIRST_CHECKPOINT, FIRST_RESULTS = 1.0, 10.0
+"""Seconds before which there is neither: the run may be over by then. Results need libraries."""
 
 SHARE_OF_CHECKPOINTS = SHARE_OF_RESULTS = 0.005
 """The parts of a run's time that writing them may take."""
@@ -50,9 +50,9 @@ class Saver:
 
     It does so after every measurement, and when `INTERVAL` seconds have passed; but for each of the
     two not more often than its share of the time allows, since measurements may take less time than
-    writing them. Of a short run only the configuration is written: the first checkpoint after
-    `FIRST_CHECKPOINT`, the first results, for which libraries have to be loaded, after `INTERVAL`
-    seconds. The files of a folder can be read at any time. Where a write fails, the files
+    writing them. Of a short run only the configuration is written: the first checkpoint comes after
+    `FIRST_CHECKPOINT` seconds, the first results, for which libraries have to be loaded, after
+    `FIRST_RESULTS`. The files of a folder can be read at any time. Where a write fails, the files
     before it stay, the run goes on and the next occasion tries again.
 
     Parameters
@@ -81,7 +81,7 @@ class Saver:
         self.warn = warn or _warn
         self.stamp = stamp(config)
         self.checkpoints = _Pace(SHARE_OF_CHECKPOINTS, FIRST_CHECKPOINT)
-        self.results = _Pace(SHARE_OF_RESULTS, INTERVAL)
+        self.results = _Pace(SHARE_OF_RESULTS, FIRST_RESULTS)
         self.has_begun = False
 
     def begin(self) -> None:
