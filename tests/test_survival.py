@@ -176,13 +176,14 @@ def test_a_signal_saves_and_stops_and_names_the_command(number, tmp_path, capsys
             if progress.step == 6:
                 os.kill(os.getpid(), number)
 
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     whole = ["run", "scalar", "--steps", "16", "--out"]
     assert cli.main([*whole, str(tmp_path / "whole")]) == 0
     capsys.readouterr()
     with monkeypatch.context() as patch:
         patch.setattr("thalweg.progress.display", Shot)
         assert cli.main([*whole, str(tmp_path / "run")]) == 128 + number
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # put back
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before  # put back
     assert f"`thalweg resume {tmp_path / 'run'}` continues" in capsys.readouterr().err
     assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "stopped"
     assert cli.main(["plot", str(tmp_path / "run")]) == 0
