@@ -31,7 +31,8 @@ class Chapter:
     config
         The experiment.
     evaluations
-        Gradient evaluations of one of its runs, from an earlier one: to estimate the time.
+        Gradients, each called by itself, that take as long as one of its runs does: to estimate the
+        time, from an earlier one (of the larger networks guessed).
     """
 
     folder: str
@@ -57,21 +58,21 @@ _SCALAR = Chapter(
     "Scalar network of depth 4",
     "The product of four numbers is fitted to 1. Gradient flow solutions in closed form.",
     Scalar(step_size=(0.15, 0.22, 0.25), steps=1000, gfs_every=1),
-    1e4,
+    1.5e4,
 )
 _REGRESSION = Chapter(
     "squared-regression",
     "Squared regression, sparse data",
     "A diagonal linear network recovers a sparse vector. Closed form through the convex dual.",
     SquaredRegressionExperiment(step_size=(0.3, 0.6, 0.72)),
-    1e5,
+    3e4,
 )
 _DIABETES = Chapter(
     "diabetes",
     "Squared regression, real data",
     "A diagonal linear network on scikit-learn's diabetes data, which it cannot fit.",
     SquaredRegressionExperiment(data="diabetes", step_size=(0.42,), steps=12_000, gfs_every=20),
-    1e5,
+    2e5,
 )
 # The step sizes of networks are rounded from those that `thalweg run network` chooses by itself:
 # one below the edge of stability and two that reach it.
@@ -84,12 +85,12 @@ _SMALL_NETWORK = Chapter(
         architecture="mlp",
         init_scale=0.5,
         step_size=(0.25, 0.5, 0.6),
-        steps=6000,
+        steps=3000,
         sharpness_every=10,
-        gfs_every=500,
-        gfs_start=500,
+        gfs_every=250,
+        gfs_start=250,
     ),
-    1e5,
+    8e4,
 )
 _NETWORK = Chapter(
     "mlp",
@@ -97,7 +98,7 @@ _NETWORK = Chapter(
     "A tanh network of two hidden layers of 64 units on handwritten digits. The flows are "
     "integrated, with error bars.",
     DigitsMLP(),
-    1.7e5,
+    1e5,
 )
 _ARCHITECTURES = [
     Chapter(
@@ -112,7 +113,7 @@ _ARCHITECTURES = [
             gfs_every=500,
             gfs_start=500,
         ),
-        6e4,
+        4e4,
     ),
     Chapter(
         "resnet",
@@ -129,7 +130,7 @@ _ARCHITECTURES = [
             gfs_every=250,
             gfs_start=250,
         ),
-        1e5,
+        4e4,
     ),
     Chapter(
         "transformer",
@@ -145,7 +146,7 @@ _ARCHITECTURES = [
             gfs_every=500,
             gfs_start=500,
         ),
-        5e4,
+        4e4,
     ),
 ]
 _LARGE = [
@@ -162,7 +163,7 @@ _LARGE = [
             gfs_every=500,
             gfs_start=500,
         ),
-        3e5,
+        2e5,
     ),
     Chapter(
         "resnet-large",
@@ -176,7 +177,7 @@ _LARGE = [
             gfs_every=500,
             gfs_start=500,
         ),
-        3e5,
+        2e5,
     ),
     Chapter(
         "transformer-large",
@@ -193,6 +194,6 @@ _LARGE = [
             gfs_every=500,
             gfs_start=500,
         ),
-        3e5,
+        2e5,
     ),
 ]

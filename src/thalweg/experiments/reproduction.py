@@ -107,7 +107,7 @@ def begun(folder: str | os.PathLike[str], size: Size, *, overwrite: bool) -> set
 def estimated_seconds(size: Size) -> float:
     """Return about how long the chapters of a size will take, from a gradient of each, timed now.
 
-    The numbers of gradient evaluations are those of earlier runs.
+    How many gradients a run is worth is known from earlier runs.
     """
     return sum(
         _OVERHEAD
