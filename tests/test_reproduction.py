@@ -225,6 +225,15 @@ def test_a_stopped_study_is_reported_and_run_again(tiny, tmp_path):
     assert [run.summary["status"] for run in done[0].runs] == ["completed"]
 
 
+def test_of_a_run_that_was_not_begun_nothing_is_claimed(tmp_path, monkeypatch):
+    two = replace(TINY, config=Scalar(steps=5, gfs_every=1, step_size=(0.1, 0.2)))
+    monkeypatch.setattr(reproduction, "chapters", lambda size: [two])
+    done = reproduction.reproduce(tmp_path, Size.QUICK, report=lambda progress: True)
+    assert [run.summary["status"] for run in done[0].runs] == ["stopped", "stopped"]
+    assert done[0].runs[1].claims == []
+    assert "The run was not begun" in (tmp_path / "report.html").read_text()
+
+
 def test_contradicting_sizes_are_one_line(tmp_path, capsys):
     assert main(["reproduce", "--out", str(tmp_path / "no"), "--quick", "--full"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

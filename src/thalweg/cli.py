@@ -295,7 +295,7 @@ class _ReproduceOptions(_Output):
     quick
         The quickest experiment of each setting: at most 3 minutes on two cores.
     full
-        Larger convolutional networks and a larger transformer as well: hours. Without either
+        Larger convolutional networks and a larger transformer too: an hour or more. Without either
         option all architectures are run at a small size: at most 15 minutes.
     """
 

@@ -57,7 +57,7 @@ class Claim:
 def judge(
     data: xr.Dataset, summary: dict[str, Any], confirmation: str | None = None
 ) -> list[Claim]:
-    """Return the claims that apply to one run, judged.
+    """Return the claims that apply to one run, judged; none where nothing has been measured.
 
     Parameters
     ----------
@@ -68,6 +68,8 @@ def judge(
     confirmation
         A sentence on the GFS sharpness having risen, where it was looked at again.
     """
+    if not _known(data, "sharpness").size:
+        return []
     claims = [_falls(data, summary, confirmation)]
     if reaches_edge(data):
         claims += [_others_do_not(data), _ends_under(data, summary)]
