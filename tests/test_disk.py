@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 import pytest
-import xarray as xr
 from matplotlib.figure import Figure
 
 from bad_inputs import thalweg
+from test_survival import assert_same, numbers
 from thalweg import cli, results
 from thalweg.experiments import saving
 from thalweg.figures import save
@@ -111,20 +111,6 @@ def save_often_and_draw_little(monkeypatch):
     monkeypatch.setattr(saving, "INTERVAL", 0.0)
     monkeypatch.setattr(saving, "SHARE_OF_CHECKPOINTS", np.inf)
     monkeypatch.setattr(saving, "SHARE_OF_RESULTS", np.inf)
-
-
-def numbers(folder):
-    stored = results.load(folder)
-    summary = dict(stored.summary)
-    del summary["seconds"]
-    return stored.dataset, stored.config, summary
-
-
-def assert_same(one, other):
-    xr.testing.assert_identical(one[0], other[0])
-    for name, values in one[0].variables.items():
-        assert values.values.tobytes() == other[0][name].values.tobytes(), name
-    assert one[1:] == other[1:]
 
 
 def contents(folder):
