@@ -6,6 +6,9 @@ error that can be caught comes for the most absurd sizes only.
 
 import os
 
+BYTES_A_RESULT = 4 * 8
+"""For each recorded number: in the run, in a checkpoint, in a dataset, and in its file."""
+
 
 def check_fits(size: float, what: str, change: str) -> None:
     """Raise a ValueError if `size` bytes are more than this machine has.

@@ -8,10 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from thalweg.descent.measurements import Measurement, Reading, scheduled_steps
-from thalweg.memory import check_fits
-
-_BYTES = 4 * 8
-"""For each number: in the record, in a checkpoint, in a dataset, and in its file."""
+from thalweg.memory import BYTES_A_RESULT, check_fits
 
 
 class Record:
@@ -27,7 +24,7 @@ class Record:
             len(m.variables) * max(steps - m.start, 0) / m.every for m in measurements
         )
         check_fits(
-            _BYTES * runs * columns,
+            BYTES_A_RESULT * runs * columns,
             "the results",
             "choose fewer steps, or record and measure less often",
         )

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from thalweg.memory import check_fits
+from thalweg.memory import BYTES_A_RESULT, check_fits
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,9 +23,6 @@ _WIDEST = 1_000_000
 
 MANY_STEPS = 2**31 - 1
 """Of a study: what it counts with, and far more than it could wait for."""
-
-VALUES_AT_ONCE = 4 * 8
-"""Bytes for each recorded number: those of the run, a checkpoint, a dataset and its file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +160,7 @@ class DescentExperiment(Experiment):
         self.check_at_least("gfs_start", 0)
         values = 1 + 3 / self.sharpness_every + 6 / self.gfs_every
         check_fits(
-            VALUES_AT_ONCE * len(self.step_size or self.relative_step_size) * self.steps * values,
+            BYTES_A_RESULT * len(self.step_size or self.relative_step_size) * self.steps * values,
             "the results",
             "choose fewer steps or step sizes",
         )
