@@ -86,7 +86,7 @@ DESCENT = st.one_of(
     st.fixed_dictionaries({"steps": NO_COUNT | NEGATIVE | HUGE}),
     st.fixed_dictionaries({"loss_every": NO_COUNT | st.integers(max_value=0)}),
     st.fixed_dictionaries({"measurements": st.lists(NO_MEASUREMENT, min_size=1, max_size=2)}),
-    st.fixed_dictionaries({"measurements": st.sampled_from([3, None, tw.Sharpness()])}),
+    st.fixed_dictionaries({"measurements": st.sampled_from([3, None, tw.Sharpness])}),
     st.fixed_dictionaries({"optimizer": st.sampled_from([3, "sgd", lambda size: 3, [1]])}),
     st.fixed_dictionaries({"report": st.sampled_from([3, "print", [1]])}),
     st.fixed_dictionaries(

@@ -11,6 +11,7 @@ import thalweg
 
 SOURCE = Path(thalweg.__file__).parent
 ORDER = (
+    "named",
     "memory",
     "checksum",
     "lock",
@@ -34,7 +35,7 @@ ORDER = (
 ALLOWED = {
     "results": {"memory", "checksum", "lock", "replacing", "strict_json"},
     "problems": set(),
-    "theory": {"results", "problems", "curvature", "flow"},
+    "theory": {"named", "results", "problems", "curvature", "flow"},
     "figures": {"results"},
 }
 DERIVATIVES = {

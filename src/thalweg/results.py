@@ -32,6 +32,20 @@ SUMMARY = "summary.json"
 FIGURE = "figure.png"
 CHECKPOINT = "checkpoint.npz"
 CHECKPOINT_BEFORE = "checkpoint-before.npz"
+
+__all__ = [
+    "CHECKPOINT",
+    "CHECKPOINT_BEFORE",
+    "CONFIG",
+    "DATASET",
+    "FIGURE",
+    "SUMMARY",
+    "Run",
+    "RunFolder",
+    "load",
+    "versions",
+]
+
 _OF_SUMMARY = "summary_checksum"
 _PACKAGES = ("thalweg", "jax", "jaxlib", "diffrax", "numpy")
 
@@ -382,3 +396,7 @@ def _read_dataset(path: Path) -> xr.Dataset:
         raise ValueError(f"{path} cannot be read as netCDF: {reason}") from error
     dataset.attrs.pop(checksum.NAME, None)
     return dataset
+
+
+def __dir__() -> list[str]:
+    return __all__

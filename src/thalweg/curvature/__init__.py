@@ -15,3 +15,7 @@ __all__ = [
     "top_eigenpairs",
     "warm_block",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

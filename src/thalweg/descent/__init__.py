@@ -30,3 +30,7 @@ __all__ = [
     "read_checkpoint",
     "write_checkpoint",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from thalweg.descent.checkpoint import Checkpoint, Outcome, RunStatus
-from thalweg.descent.measurements import Measurement, check_names
+from thalweg.descent.measurements import Measurement, check_names, listed
 from thalweg.descent.one_run import Books, Descent, Report
 from thalweg.descent.record import Record
 from thalweg.descent.run import Run
@@ -29,7 +29,7 @@ def descend(
     *,
     step_size: float | Sequence[float],
     steps: int,
-    measurements: Sequence[Measurement] = (),
+    measurements: Measurement | Sequence[Measurement] = (),
     optimizer: Optimizer | None = None,
     loss_every: int = 1,
     report: Report | None = None,
@@ -49,7 +49,7 @@ def descend(
     steps
         The number of steps; iterates are numbered from 0 to `steps`.
     measurements
-        Such as `Sharpness()` and `GFSSharpness()`; see `Measurement` for your own.
+        Such as `Sharpness()` and `GFSSharpness()`, one or several; see `Measurement` for your own.
     optimizer
         An optax `GradientTransformation`, or a callable `step_size -> GradientTransformation`
         such as `optax.sgd`; left out, plain gradient descent. The stability threshold
@@ -95,7 +95,7 @@ def descend(
     step_sizes = _checked_step_sizes(step_size)
     steps = _checked_count("steps", steps, least=0)
     loss_every = _checked_count("loss_every", loss_every, least=1)
-    measurements = list(measurements)
+    measurements = listed(measurements)
     check_names(measurements)
     check_optimizer(optimizer, len(step_sizes))
     if not max_gradient_evaluations >= 0:

@@ -5,8 +5,9 @@ function. Its values become variables of the dataset on the dimensions `(run, <n
 """
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -130,8 +131,33 @@ class Quantity:
 
     def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
         """Call the function."""
-        value = float(np.asarray(self.function(problem, w)).item())
+        value = as_number(self.function(problem, w), f"the quantity {self.name!r}")
         return Reading({self.name: value}, None, self.gradient_evaluations)
+
+
+def as_number(value: Any, what: str) -> float:
+    """Return a number, or the only element of an array; raise a ValueError that names `what`."""
+    advice = "reduce it, e.g. with jnp.max, or measure each entry by itself"
+    try:
+        array = np.asarray(value)
+        if array.size == 1 and isinstance(array.item(), Real):
+            return float(array.item())
+    except (TypeError, ValueError):  # of unequal rows, or nothing that NumPy knows
+        array = np.asarray(None)
+    told = f"of shape {array.shape}" if array.size != 1 else f"{value!r:.60}"
+    raise ValueError(f"{what} must be one number, but is {told}: {advice}")
+
+
+def listed(measurements: Any) -> list[Measurement]:
+    """Return measurements as a list, also a single one; raise for what is neither."""
+    if hasattr(measurements, "measure"):
+        return [measurements]
+    if isinstance(measurements, str | bytes) or not isinstance(measurements, Iterable):
+        raise TypeError(
+            "measurements must be a list of objects such as thalweg.Sharpness(), not "
+            f"{measurements!r:.60}"
+        )
+    return list(measurements)
 
 
 def check_schedule(measurement: Measurement) -> None:

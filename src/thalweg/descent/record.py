@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from thalweg.descent.measurements import Measurement, Reading, scheduled_steps
+from thalweg.descent.measurements import Measurement, Reading, as_number, scheduled_steps
 from thalweg.memory import BYTES_A_RESULT, check_fits
 
 
@@ -68,7 +68,8 @@ class Record:
             )
         column = int(np.searchsorted(self.schedules[number], step))
         for name, value in values.items():
-            self.readings[name][run, column] = value
+            what = f"{name!r} of the measurement {measurement.name!r}"
+            self.readings[name][run, column] = as_number(value, what)
         if column > 0:
             for name, value in reading.of_previous.items():
                 self.readings[name][run, column - 1] = value

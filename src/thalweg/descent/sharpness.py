@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,10 +27,11 @@ from thalweg.flow.runge_kutta4 import steps_of_length
 from thalweg.flow.segment import FlowState, one_step
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.twice import Followed
+from thalweg.named import Named
 from thalweg.problems import COST, Problem
 
 
-class EigenStatus(IntEnum):
+class EigenStatus(Named):
     """How the eigensolver behind a sharpness ended.
 
     `NOT_CONVERGED`: its residual, `sharpness_error`, is above the tolerance. `NON_FINITE`: the
@@ -278,7 +278,7 @@ def _is_open(one: FlowSolution, other: FlowSolution) -> bool:
     return abs(one.sharpness - other.sharpness) <= one.sharpness_error + other.sharpness_error
 
 
-def _flags(kind: type[IntEnum]) -> dict[str, Any]:
+def _flags(kind: type[Named]) -> dict[str, Any]:
     return {
         "flag_values": np.asarray([float(status) for status in kind]),
         "flag_meanings": " ".join(status.name.lower() for status in kind),

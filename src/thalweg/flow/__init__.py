@@ -36,3 +36,7 @@ __all__ = [
     "gradient_flow_solution",
     "truncated_sharpness",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,15 +1,15 @@
 """What `gradient_flow_solution` returns, and how a flow can end."""
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 import numpy as np
 from jaxtyping import Array, PyTree
 
 from thalweg.flow.course import Courses
+from thalweg.named import Named
 
 
-class Status(IntEnum):
+class Status(Named):
     """How a flow ended. Everything but `CONVERGED` carries advice on what to do."""
 
     CONVERGED = 0

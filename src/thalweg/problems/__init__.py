@@ -44,3 +44,7 @@ __all__ = [
     "vgg",
     "vgg_init",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

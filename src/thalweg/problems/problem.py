@@ -202,8 +202,23 @@ def flatten(loss: Callable[[Any], Any], w: Params) -> tuple[FlatProblem, Array]:
         raise ValueError("the parameters hold NaN or infinity; start from finite numbers")
     vector, unravel = ravel_pytree(arrays)
     flat = FlatProblem(problem, rest, unravel)
-    _check_scalar(flat, vector)
+    _check_scalar(flat, vector, _alike(w))
     return flat, vector
+
+
+def _alike(w: Params) -> str:
+    """Return words for parameters that look like a list of several starts, else nothing."""
+    if not isinstance(w, list | tuple) or len(w) < 2 or hasattr(w, "_fields"):
+        return ""
+    shapes = [
+        (jax.tree.structure(one), [jnp.shape(leaf) for leaf in jax.tree.leaves(one)]) for one in w
+    ]
+    if any(shape != shapes[0] for shape in shapes):
+        return ""
+    return (
+        f"the parameters are a {type(w).__name__} of {len(w)} alike: if these are several starts, "
+        "ask for each of them, as in [thalweg.sharpness(loss, w) for w in starts]; else "
+    )
 
 
 @lru_cache(maxsize=64)
@@ -228,17 +243,18 @@ def _is_traced(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray)
 
 
-def _check_scalar(flat: FlatProblem, vector: Array) -> None:
+def _check_scalar(flat: FlatProblem, vector: Array, alike: str) -> None:
     arrays, rest = eqx.partition((flat.problem, flat.tree(vector)), _is_traced)
     leaves, structure = jax.tree.flatten(arrays)
     constants, rest_structure = jax.tree.flatten(rest)
     kinds = tuple((leaf.shape, jnp.result_type(leaf)) for leaf in leaves)
     try:
         shape, dtype, name = _value_kind(structure, kinds, rest_structure, tuple(constants))
-    except (TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"the loss cannot be evaluated at these parameters (do the shapes fit?): {reason}"
+            f"{alike}the loss cannot be evaluated at these parameters (do the shapes fit?): "
+            f"{reason}"
         ) from error
     if shape != () or dtype is None or not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(

@@ -28,3 +28,7 @@ __all__ = [
     "one_step_condition",
     "scalar_sweep",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,16 +5,17 @@ wherever in their intervals the true values are is called known.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from thalweg.named import Named
+
 _Floats = NDArray[np.float64]
 
 
-class Step(IntEnum):
+class Step(Named):
     """What is known of one step, from a measured value to the next.
 
     `FALLS`: the next value is lower. `RISES`: the next value is higher. `UNDECIDED`: the error

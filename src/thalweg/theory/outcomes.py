@@ -4,13 +4,13 @@ Runs lie along the last axis, coordinates along the first. All measures of a run
 the target does not change: `ℓ = L / y²`, and the step size times a sharpness.
 """
 
-from enum import IntEnum
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from thalweg.named import Named
 from thalweg.problems.scalar_descent import gradient_step, product_and_others, settled_sharpness
 from thalweg.problems.scalar_flow import solve_coordinates_first
 
@@ -20,7 +20,7 @@ LOOK = 64  # further steps in which to tell cycles
 _CYCLE, _DRIFT = 1e-6, 0.05
 
 
-class ScalarOutcome(IntEnum):
+class ScalarOutcome(Named):
     """How a run ends.
 
     With `ℓ` the loss in units of `target²`, the first that applies of:
