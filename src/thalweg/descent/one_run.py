@@ -80,7 +80,7 @@ class Descent:
     def __init__(self, problem: Problem, update: Update, books: Books, steps: int):
         self.problem, self.update, self.books, self.record = problem, update, books, books.record
         self.run, self.step, self.steps = len(books.outcomes), 0, steps
-        self.loss = self.first_loss = math.nan
+        self.loss = self.first_loss = self.limit = math.nan
         self.iterate: Any = None
         self.w: PyTree = None
         self.measured = 0
@@ -96,9 +96,8 @@ class Descent:
                 self._begin(w)
             else:
                 self._restore(w, checkpoint)
-            limit = jnp.asarray(
-                DIVERGED_ABOVE * max(abs(self.first_loss), 1.0), self.iterate.loss.dtype
-            )
+            self.limit = DIVERGED_ABOVE * max(abs(self.first_loss), 1.0)
+            limit = jnp.asarray(self.limit, self.iterate.loss.dtype)
             while True:
                 self.w = self.iterate.w
                 if not bool(sound(self.iterate, limit)):
@@ -231,10 +230,16 @@ class Descent:
                 f"The run was stopped at step {step} of {steps}: resume it, or run it again, to "
                 "finish it."
             )
+        elif loss <= self.limit:
+            message = (
+                f"Gradient descent cannot go on from step {step}: the loss is {loss:.3g}, but its "
+                "gradient is not finite, whatever the step size (as that of a root at 0): start "
+                "elsewhere, or write the loss so that its gradient is finite."
+            )
         else:
             reason = f"the loss is {loss:.3g}" if math.isfinite(loss) else "the loss is not finite"
             message = (
-                f"Gradient descent diverged at step {step} ({reason}, or the gradient is not "
-                f"finite): choose a step size below {self.books.step_sizes[self.run]:g}."
+                f"Gradient descent diverged at step {step} ({reason}): choose a step size below "
+                f"{self.books.step_sizes[self.run]:g}."
             )
         return Outcome(self.w, status, message, step)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from thalweg.curvature import Eigenpairs, top_eigenpairs
 from thalweg.flow.course import Course, Landing, Step
+from thalweg.flow.failing import falls_without_bound, what_is_not_finite
 from thalweg.flow.finish import Finish, LinearLimit, gauss_newton_limit, newton_limit
 from thalweg.flow.meter import Account
 from thalweg.flow.saddle import curves_downwards
@@ -185,7 +186,7 @@ class Pursuit:
         The local error of a step `h` is kept to `tolerance · h λ`, relative to the size of `w`.
         """
         if self.state is None and not self._begin():
-            return self.unsettled(Status.NON_FINITE)
+            return self.unsettled(what_is_not_finite(self.problem, self.origin))
         state = self.state
         assert state is not None
         while True:
@@ -236,7 +237,9 @@ class Pursuit:
 
     def _ended(self, state: FlowState) -> Limit | None:
         if not (isfinite(float(state.loss)) and isfinite(self.bound)):
-            return self.unsettled(Status.NON_FINITE)
+            return self.unsettled(what_is_not_finite(self.problem, state.w))
+        if falls_without_bound(self.marks, float(state.loss)):
+            return self.unsettled(Status.UNBOUNDED)
         if self._is_at_rest(state):
             course = self._course((Landing(len(self.steps), None, 0.0, state.w),), 0.0)
             return self._limit(state.w, float(state.loss), self._sharpness_at(state.w), 0.0, course)

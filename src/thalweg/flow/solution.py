@@ -22,6 +22,8 @@ class Status(Named):
     SET_VALUED = 7
     LEVEL_NOT_REACHED = 8
     BELOW_LEVEL = 9
+    UNBOUNDED = 10
+    NON_FINITE_HESSIAN = 11
 
     @property
     def advice(self) -> str:
@@ -68,6 +70,14 @@ _ADVICE = {
     Status.BELOW_LEVEL: (
         "The loss is at or below the level already, so that the flow never reaches it: choose a "
         "level below the losses of the whole run."
+    ),
+    Status.UNBOUNDED: (
+        "The loss falls without bound along the flow, so that it has no minimum and no gradient "
+        "flow solution: add what bounds it from below, as a regulariser does."
+    ),
+    Status.NON_FINITE_HESSIAN: (
+        "The Hessian became NaN or infinite where loss and gradient are finite: the loss has no "
+        "second derivative there (as x^1.5 has none at 0); smooth it, or start elsewhere."
     ),
 }
 

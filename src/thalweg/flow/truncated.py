@@ -91,7 +91,7 @@ class _ToLevel(Pursuit):
             return self._limit(state.w, float(state.loss), self._sharpness_at(state.w), 0.0)
         self.before = state
         limit = super()._ended(state)
-        if limit is None or limit.status is Status.NON_FINITE:
+        if limit is None or limit.status in (Status.NON_FINITE, Status.NON_FINITE_HESSIAN):
             return limit
         if limit.status is None and limit.loss > self.level:
             return self.unsettled(Status.LEVEL_NOT_REACHED)
