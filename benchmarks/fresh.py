@@ -25,11 +25,12 @@ import numpy as np
 
 import thalweg as tw
 from fresh_case import UNSETTLED
-from fresh_problems import KINDS, draw
+from fresh_problems import KINDS, all_settings_early, draw
 from fresh_references import Reference, read_references
 
 RESULTS = Path(__file__).with_name("fresh.json")
 SECONDS = 150.0  # for one flow: a machine that is shared must come to an end
+CLEAR_EVERY = 60  # cases, of which compiled code is kept
 NARROW = 1e-3  # of the sharpness: a set that is wider is not a value
 
 
@@ -124,13 +125,13 @@ def read_results(path):
 def measure(cases, path, seconds):
     """Solve the cases that have not been solved, until the time is over."""
     results, deadline = read_results(path), time.monotonic() + seconds
-    left = [case for case in cases if case not in results]
+    left = all_settings_early(case for case in cases if case not in results)
     for number, case in enumerate(left):
         if time.monotonic() > deadline:
             print(f"{len(left) - number} cases are left: call again to go on")
             break
-        if number and case[0] != left[number - 1][0]:
-            jax.clear_caches()  # another kind shares no compiled code
+        if number % CLEAR_EVERY == CLEAR_EVERY - 1:
+            jax.clear_caches()
         results[case] = solve(*case)
         rows = [asdict(results[key]) for key in sorted(results)]
         path.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")

@@ -30,7 +30,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.integrate import BDF, LSODA, Radau
 
 from fresh_case import EDGE, KINKED, UNSETTLED
-from fresh_problems import KINDS, draw
+from fresh_problems import KINDS, all_settings_early, draw
 
 REFERENCES = Path(__file__).with_name("fresh_references.json")
 TOLERANCE = 1e-10
@@ -233,8 +233,8 @@ def main():
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     references = read_references()
-    cases = [(seed, kind) for kind in options.kinds for seed in range(KINDS[kind][1])]
-    for seed, kind in sorted(cases, key=lambda case: 7 * case[0] % 48):  # all settings early
+    cases = [(kind, seed) for kind in options.kinds for seed in range(KINDS[kind][1])]
+    for kind, seed in all_settings_early(cases):
         if (kind, seed) not in references:
             references[kind, seed] = reference = make_reference(kind, seed)
             write_references(references)
