@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socket
-import time
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -126,26 +125,19 @@ def test_a_flow_goes_on_within_its_steps_also_from_a_file(tmp_path):
     )
 
 
-def test_where_a_budget_ends_does_not_depend_on_the_speed_of_threads():
-    """One task waits at its share until it is known what the other leaves over."""
+def test_a_budget_ends_the_task_that_exceeds_it():
+    """What the first task leaves, the second may use."""
+    meter = Meter(Request(1e-4, 100.0), 1.0)
+    accounts = meter.open(2)
 
-    def spent(slow):
-        meter = Meter(Request(1e-4, 100.0), 1.0)
-        accounts = meter.open(2)
+    def task(account, work, steps):
+        for _ in range(steps):
+            account.spend(work)
 
-        def task(account, work, steps):
-            for _ in range(steps):
-                if account is accounts[slow]:
-                    time.sleep(0.002)
-                account.spend(work)
-            return account.spent
-
-        tasks = [partial(task, accounts[0], 3.0, 10), partial(task, accounts[1], 4.0, 1000)]
-        with pytest.raises(OutOfBudget):
-            meter.side_by_side(tasks, accounts)
-        return [account.spent for account in accounts], meter.spent
-
-    assert spent(0) == spent(1) == ([30.0, 72.0], 102.0)
+    with pytest.raises(OutOfBudget):
+        meter.by_turns([partial(task, accounts[0], 3.0, 20), partial(task, accounts[1], 4.0, 1000)])
+    assert [account.spent for account in accounts] == [60.0, 40.0]
+    assert meter.spent == 100.0
 
 
 def test_a_second_process_is_told_who_uses_the_folder(tmp_path, capsys):

@@ -144,7 +144,7 @@ def _along(
         partial(_falls, course, problem, w_next, here, rtol, account)
         for course, account in zip((last_only, courses.fine), accounts, strict=True)
     ]
-    coarse, fine = meter.side_by_side(tasks, accounts)
+    coarse, fine = meter.by_turns(tasks)
     fall, residual = fine[0]
     between = fall - coarse[0][0]
     stopping = sum(abs(fall - earlier) for earlier, _ in fine[1:]) * courses.fine.stopping

@@ -163,8 +163,13 @@ class Pursuit:
         self.state: FlowState | None = None
         self._mark: dict[str, Any] | None = None
 
+    @property
+    def time(self) -> float:
+        """How far the flow has been followed."""
+        return 0.0 if self.state is None else float(self.state.time)
+
     def standing(self) -> Standing | None:
-        """Return where the pursuit stood before its last step; may be called from any thread."""
+        """Return where the pursuit stood before its last step; may be called at any time."""
         if (mark := self._mark) is None:
             return None
         steps, looks, marks = (getattr(self, name)[: mark[name]] for name in _LISTS)

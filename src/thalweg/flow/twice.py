@@ -31,7 +31,7 @@ class Scheme:
     name
         The name that results carry.
     pursuit
-        What follows the flow at one tolerance; the first two are followed side by side.
+        What follows the flow at one tolerance.
     tolerances
         A coarse one, a fine one, and finer ones for when the error bar is too wide.
     extrapolation, integration
@@ -144,16 +144,13 @@ class _Attempt:
                 pursuits[number].restore(known.standing)
             if known.limit is not None:
                 limits[number], accounts[number].spent = known.limit, known.spent
-                accounts[number].close()
         self.pursuits, self.limits = pursuits, limits
 
         def settle(number: int) -> None:
             limits[number] = pursuits[number].settle(tolerances[number])
 
         left = [number for number, limit in enumerate(limits) if limit is None]
-        self.meter.side_by_side(
-            [partial(settle, number) for number in left], [accounts[number] for number in left]
-        )
+        self.meter.by_turns([partial(settle, number) for number in left])
         return [limit for limit in limits if limit is not None]
 
     def _is_accurate(self, limit: Limit) -> bool:
@@ -168,7 +165,7 @@ class _Attempt:
         if self.best is not None:
             return self.best
         if self.pursuits:
-            return self.pursuits[-1].unsettled(status)
+            return max(self.pursuits, key=lambda pursuit: pursuit.time).unsettled(status)
         return Limit(self.w, nan, inf, float(self.problem(self.w)), None, status=status)
 
     def _extrapolated(self, fine: Limit, coarse: Limit) -> Limit:
