@@ -41,8 +41,8 @@ class Problem(eqx.Module):
 
     Subclasses define `__call__`; those with `L = ½ ‖r(w)‖²` also set `is_least_squares` and define
     `residuals`. Data are pytree leaves, so that compiled functions take them as arguments.
-    Non-array leaves of `w` pass through untouched; vectors `v` have the structure of `w` with
-    `None` in their place.
+    Other leaves of `w`, Python numbers among them, pass through untouched; vectors `v` have the
+    structure of `w` with `None` in their place.
     """
 
     @property
@@ -189,12 +189,13 @@ def flatten(loss: Callable[[Any], Any], w: Params) -> tuple[FlatProblem, Array]:
         `w` holds a number that is not finite, or shapes do not fit.
     """
     problem = as_problem(loss)
-    arrays, rest = eqx.partition(w, eqx.is_inexact_array_like)
+    arrays, rest = eqx.partition(w, eqx.is_inexact_array)
     arrays = jax.tree.map(jnp.asarray, arrays)
     leaves = jax.tree.leaves(arrays)
     if not leaves or sum(leaf.size for leaf in leaves) == 0:
         raise TypeError(
-            "the parameters hold no floating-point array; pass e.g. jnp.asarray(w, float)"
+            "the parameters hold no floating-point array (a Python number is not trained); pass "
+            "e.g. jnp.asarray(w, float)"
         )
     if any(jnp.iscomplexobj(leaf) for leaf in leaves):
         raise TypeError("the parameters hold complex numbers; split them in real and imaginary")
