@@ -75,6 +75,31 @@ def test_idx_files(tmp_path, name, place, compress):
     np.testing.assert_array_equal(images.labels, LABELS)
 
 
+@pytest.mark.parametrize(
+    ("pixels", "labels"),
+    [
+        ("train-images.idx3-ubyte", "train-labels.idx1-ubyte"),  # as Kaggle has them
+        ("train-images-idx3-ubyte/train-images-idx3-ubyte", "train-labels.idx1-ubyte.gz"),
+        ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte"),
+        ("train-images.idx3-ubyte/train-images.idx3-ubyte", "train-labels-idx1-ubyte.gz"),
+    ],
+)
+def test_idx_files_under_other_names(tmp_path, pixels, labels):
+    for name, array in ((pixels, GREY), (labels, LABELS)):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.compress(idx(array)) if path.suffix == ".gz" else idx(array))
+    images = load_images("mnist", str(tmp_path))
+    np.testing.assert_array_equal(images.pixels, GREY[..., None])
+    np.testing.assert_array_equal(images.labels, LABELS)
+
+
+def test_a_file_is_compressed_if_its_content_says_so(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(idx(GREY))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(gzip.compress(idx(LABELS)))
+    np.testing.assert_array_equal(load_images("mnist", tmp_path).pixels, GREY[..., None])
+
+
 @pytest.mark.parametrize("version", ["binary", "python 2", "python 3"])
 @pytest.mark.parametrize("inside", [False, True])
 def test_cifar_files(tmp_path, version, inside):

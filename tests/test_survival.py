@@ -289,3 +289,21 @@ def test_a_short_run_writes_little_on_its_way(tmp_path, monkeypatch):
     assert "checkpoint.npz" in seen[12]
     assert "result.nc" not in seen[12]
     assert "result.nc" in seen[16]
+
+
+def test_paths_may_be_strings(tmp_path):
+    folder, file = str(tmp_path / "run"), str(tmp_path / "checkpoint.npz")
+    kept = []
+
+    def stop(progress):
+        kept.append(progress.checkpoint())
+        return progress.step >= 5
+
+    experiments.run(SHORT["scalar"], folder, report=stop)
+    start = SHORT["scalar"].build()[1]
+    tw.descent.write_checkpoint(file, kept[-1], start)
+    assert tw.descent.read_checkpoint(file, start)[0].step == kept[-1].step
+    assert runner.resume(folder)["runs"][0]["steps"] == 16
+    assert tw.figures.save_run_figure(folder) == tmp_path / "run" / "figure.png"
+    assert runner.has_finished(folder)
+    runner.tidy(folder)

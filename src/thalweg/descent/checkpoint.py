@@ -1,5 +1,6 @@
 """Where a descent stands, complete: what it takes to go on as if nothing had happened."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -91,7 +92,9 @@ class Checkpoint:
             )
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint, w0: PyTree, stamp: Any = None) -> None:
+def write_checkpoint(
+    path: str | os.PathLike[str], checkpoint: Checkpoint, w0: PyTree, stamp: Any = None
+) -> None:
     """Write a checkpoint of a descent from `w0`, and a stamp (JSON values) that says whose it is.
 
     Raises
@@ -99,10 +102,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, w0: PyTree, stamp: Any 
     TypeError
         A measurement has a memory of a type that cannot be written.
     """
-    _codec(w0).write(path, (stamp, checkpoint))
+    _codec(w0).write(Path(path), (stamp, checkpoint))
 
 
-def read_checkpoint(path: Path, w0: PyTree) -> tuple[Checkpoint, Any]:
+def read_checkpoint(path: str | os.PathLike[str], w0: PyTree) -> tuple[Checkpoint, Any]:
     """Read a checkpoint of a descent from `w0`, and its stamp.
 
     Raises
@@ -112,7 +115,7 @@ def read_checkpoint(path: Path, w0: PyTree) -> tuple[Checkpoint, Any]:
     OSError
         The file cannot be opened.
     """
-    match _codec(w0).read(path):
+    match _codec(w0).read(Path(path)):
         case (stamp, Checkpoint() as checkpoint):
             return checkpoint, stamp
     raise ValueError(f"{path} holds no checkpoint")

@@ -10,7 +10,8 @@ import io
 import pickle
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ _MD5_OF_BATCH = (
     "482c414d41f54cd18b22e5b47cb7c3cb",
 )
 _OFFICIAL_BATCH = 10_000  # images
+_GZIP = b"\x1f\x8b"  # how a compressed file begins
 _SOURCES = {
     "mnist": ("MNIST", "from Yann LeCun's page, yann.lecun.com/exdb/mnist"),
     "fashion-mnist": (
@@ -50,8 +52,9 @@ _BATCHES = range(1, 6)
 def read_idx_images(name: str, folder: Path) -> Images:
     """Return the training images of `"mnist"` or `"fashion-mnist"` from their IDX files.
 
-    `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, compressed (`.gz`) or not, are looked
-    for in `folder` and in `folder/MNIST/raw` or `folder/FashionMNIST/raw`.
+    `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` are looked for in `folder` and in
+    `folder/MNIST/raw` or `folder/FashionMNIST/raw`; each of them compressed (`.gz`) or not, with a
+    dot for its second hyphen or not, and in a folder of its own name or not.
 
     Raises
     ------
@@ -64,7 +67,7 @@ def read_idx_images(name: str, folder: Path) -> Images:
     names = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"]
     found = _first_complete(
         [folder, folder / subfolder / "raw"],
-        [[f"{stem}.gz" for stem in names], names],
+        product(*map(_spellings, names)),
         f"{folder} does not hold {' and '.join(names)} (or these with .gz): get them {source}",
     )
     pixels, labels = (_read_idx(path, name) for path in found)
@@ -112,14 +115,26 @@ def read_cifar10(folder: Path) -> Images:
 
 
 def _first_complete(
-    folders: Sequence[Path], sets: Sequence[Sequence[str]], missing: str
+    folders: Sequence[Path], sets: Iterable[Sequence[str]], missing: str
 ) -> list[Path]:
-    for folder in folders:
-        for names in sets:
-            paths = [folder / name for name in names]
-            if all(path.is_file() for path in paths):
-                return paths
+    for folder, names in product(folders, sets):
+        paths = [folder / name for name in names]
+        if all(path.is_file() for path in paths):
+            return paths
     raise FileNotFoundError(missing)
+
+
+def _spellings(name: str) -> list[str]:
+    """Return where a file that LeCun's page calls `name` is found: as there, or as Kaggle has it.
+
+    >>> _spellings("train-images-idx3-ubyte")[3:5]
+    ['train-images.idx3-ubyte.gz', 'train-images.idx3-ubyte']
+    """
+    stem, kind = name.split("-idx")
+    found = []
+    for spelt in (name, f"{stem}.idx{kind}"):
+        found += [f"{spelt}.gz", spelt, f"{spelt}/{spelt}"]
+    return found
 
 
 def _checked(pixels: NDArray[np.uint8], labels: NDArray[Any], where: Path) -> Images:
@@ -131,7 +146,7 @@ def _checked(pixels: NDArray[np.uint8], labels: NDArray[Any], where: Path) -> Im
 def _read_idx(path: Path, name: str) -> NDArray[np.uint8]:
     """Return the array of an IDX file of bytes: `0 0 8 ndim`, big-endian sizes, then the data."""
     raw = path.read_bytes()
-    if path.suffix == ".gz":
+    if raw.startswith(_GZIP):  # browsers unpack what they save under its compressed name
         known = _MD5_OF_GZIP.get(_md5(raw))
         if known is not None and (known[0] != name or not path.name.startswith(known[1])):
             raise ValueError(
