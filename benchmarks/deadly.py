@@ -99,7 +99,7 @@ def watch_descent(killer):
 
     def deadly_consider(saver, progress, *, stopping):
         nonlocal readings
-        first = not saver.has_begun
+        first = not saver.claim.has_begun
         consider(saver, progress, stopping=stopping)
         if first:
             note(BEGUN)

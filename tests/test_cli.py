@@ -155,12 +155,16 @@ def test_an_interrupt_before_the_descent_has_its_exit_code_too(thalweg, tmp_path
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "prepare", interrupted)
-    assert thalweg("run", "scalar", "--out", tmp_path / "run") == (
-        130,
-        "",
-        "thalweg: interrupted\n",
-    )
+    monkeypatch.setattr(runner, "prepare_claimed", interrupted)
+    monkeypatch.setattr(runner, "prepare_to_resume", interrupted)
+    code, out, err = thalweg("run", "scalar", "--out", tmp_path / "run", *FEW)
+    again = f"`thalweg resume {tmp_path / 'run'}` begins again"
+    assert (code, out, err) == (130, "", f"thalweg: interrupted; {again}\n")
+    assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["config.json"]
+    assert thalweg("resume", tmp_path / "run") == (130, "", "thalweg: interrupted\n")
+    monkeypatch.undo()
+    assert thalweg("resume", tmp_path / "run")[0] == 0
+    assert results.load(tmp_path / "run").summary["runs"][0]["steps"] == 12
 
 
 def test_an_error_of_ours_is_not_dressed_up_as_bad_input(thalweg, tmp_path, monkeypatch):
@@ -170,7 +174,7 @@ def test_an_error_of_ours_is_not_dressed_up_as_bad_input(thalweg, tmp_path, monk
     monkeypatch.setattr(runner.descent, "descend", broken)
     with pytest.raises(ValueError, match="a bug"):
         thalweg("run", "scalar", "--out", tmp_path / "run")
-    assert list((tmp_path / "run").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_of_ours_costs_no_old_run(thalweg, tmp_path, monkeypatch):

@@ -91,7 +91,12 @@ def test_a_long_configuration_fits_into_the_attributes(tmp_path):
 @pytest.mark.parametrize("name", ["config.json", "result.nc", "summary.json", "checkpoint.npz"])
 def test_a_folder_with_any_part_of_a_run_is_refused(tmp_path, name):
     (tmp_path / name).write_text("old")
-    with pytest.raises(FileExistsError, match=r"already holds a run; pass --overwrite .*--out$"):
+    message = r"already holds a run; pass --overwrite .*--out$"
+    if name == "config.json":
+        message = (
+            rf"has not finished: `thalweg resume {tmp_path}` continues it; choose another --out"
+        )
+    with pytest.raises(FileExistsError, match=message):
         RunFolder.create(tmp_path)
     RunFolder.create(tmp_path, overwrite=True)
     assert (tmp_path / name).read_text() == "old"

@@ -1,9 +1,13 @@
 """Runs that are cut off anywhere go on as if nothing had happened, bit for bit."""
 
+import ast
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -21,6 +25,7 @@ from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment, 
 from thalweg.flow import Stabilized
 from thalweg.flow.meter import Meter, OutOfBudget
 from thalweg.flow.method import Request
+from thalweg.interruption import SIGNALS
 from thalweg.lock import LOCK, Lock
 from thalweg.progress import Lines
 
@@ -156,26 +161,93 @@ def test_a_second_process_is_told_who_uses_the_folder(tmp_path, capsys):
     assert not (tmp_path / "run" / LOCK).exists()
 
 
+def test_a_run_in_the_way_is_told_with_what_to_do_about_it(tmp_path, capsys):
+    again = ["run", "scalar", "--out", str(tmp_path), "--steps", "2"]
+    stopped_run(tmp_path)
+    assert cli.main(again) == 2
+    error = capsys.readouterr().err
+    assert f"not finished: `thalweg resume {tmp_path}` continues it" in error
+    assert "--overwrite" not in error  # which would cost what there is
+    lock = Lock.take(tmp_path)
+    me = f"process {os.getpid()} on {socket.gethostname()}"
+    assert cli.main(again) == 2
+    assert f"holds a run that {me} works at; choose another --out" in capsys.readouterr().err
+    assert cli.main([*again, "--overwrite"]) == 2
+    assert f"is in use by {me}: wait" in capsys.readouterr().err
+    lock.release()
+    assert cli.main(["resume", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert cli.main(again) == 2
+    assert "already holds a run; pass --overwrite" in capsys.readouterr().err
+
+
+def test_a_process_killed_while_jax_is_loaded_can_be_resumed(tmp_path, monkeypatch):
+    def killed():
+        raise KilledError
+
+    experiments.run(SHORT["scalar"], tmp_path / "whole")
+    command = ["run", "scalar", "--step-size", "0.25", "0.1", "--steps", "16"]
+    command += ["--sharpness-every", "3", "--gfs-every", "5", "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "_start_jax", killed)
+        with pytest.raises(KilledError):
+            cli.main(command)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
+    assert cli.main(["resume", str(tmp_path / "run")]) == 0
+    assert_same(numbers(tmp_path / "whole"), numbers(tmp_path / "run"))
+
+
+def test_an_old_run_is_left_whole_until_the_new_one_begins(tmp_path, monkeypatch):
+    def killed():
+        raise KilledError
+
+    experiments.run(SHORT["scalar"], tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(cli, "_start_jax", killed)
+    with pytest.raises(KilledError):
+        cli.main(["run", "scalar", "--out", str(tmp_path), "--steps", "2", "--overwrite"])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_nothing_that_takes_long_is_imported_before_the_configuration_is_written(tmp_path):
+    script = """
+import os, sys
+from thalweg import cli
+def look():
+    slow = {"jax", "xarray", "numpy"} & set(sys.modules)
+    os.write(1, repr((os.listdir(sys.argv[-1]), [*slow])).encode())
+    os._exit(0)
+cli._start_jax = look
+cli.main(sys.argv[1:])
+"""
+    command = ["run", "digits-mlp", "--out", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True)
+    there, slow = ast.literal_eval(done.stdout)
+    assert (set(there), slow) == ({LOCK, "config.json"}, [])
+
+
 def stopped_run(folder, config=SHORT["scalar"], at=5):
     experiments.run(config, folder, report=lambda progress: progress.step >= at)
     assert (folder / "checkpoint.npz").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_saves_and_stops_and_names_the_command(number, tmp_path, capsys, monkeypatch):
     class Shot(Lines):
         def __call__(self, progress):
             if progress.step == 6:
-                os.kill(os.getpid(), number)
+                for _ in range(2):  # as `timeout` does: to the process, and to its group
+                    os.kill(os.getpid(), number)
+                    time.sleep(0.01)
 
-    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(one) for one in SIGNALS]
     whole = ["run", "scalar", "--steps", "16", "--out"]
     assert cli.main([*whole, str(tmp_path / "whole")]) == 0
     capsys.readouterr()
     with monkeypatch.context() as patch:
         patch.setattr("thalweg.progress.display", Shot)
         assert cli.main([*whole, str(tmp_path / "run")]) == 128 + number
-    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before  # put back
+    assert [signal.getsignal(one) for one in SIGNALS] == before  # put back
     assert f"`thalweg resume {tmp_path / 'run'}` continues" in capsys.readouterr().err
     assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "stopped"
     assert cli.main(["plot", str(tmp_path / "run")]) == 0

@@ -5,11 +5,10 @@ JAX is imported only by the commands that compute.
 
 import contextlib
 import dataclasses
-import errno
-import io
+import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,15 @@ import tyro
 
 from thalweg.experiments import EXPERIMENTS, Experiment, Study
 from thalweg.experiments.budget import Budget
+from thalweg.experiments.claim import Claim
 from thalweg.experiments.stored import experiment_of
 from thalweg.interruption import Interruption
 from thalweg.memory import is_exhausted
+from thalweg.mistakes import NotDoneError, mistakes_of_the_caller, reason, remedy
 from thalweg.options import BadInputError, parse
 from thalweg.printed import table
 from thalweg.results import RunFolder
+from thalweg.terminal import Lenient, lenient_streams
 
 _HELP = """\
 usage: thalweg COMMAND ...
@@ -44,13 +46,6 @@ experiments:
 
 BAD_INPUT, INTERRUPTED = 2, 130
 NOT_DONE = 1
-
-_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE}
-"""What is wrong with the machine, not with a path."""
-
-
-class _NotDoneError(Exception):
-    """The machine could not do it; its text is the one line to print."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,24 +91,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
     0 is success, also of a run that has used up its budget; 1: results could not be written, or
-    memory was exhausted; 2: bad input (one line on stderr, nothing written); 130 and 143: stopped
-    by Ctrl-C and by SIGTERM (what there is was written).
+    memory was exhausted; 2: bad input (one line on stderr, nothing written); 128 and the number of
+    the signal: stopped by it (130 by Ctrl-C, 143 by SIGTERM; what there is was written).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    _let_everything_be_printed()
-    try:
-        return _dispatch(arguments)
-    except BadInputError as error:
-        return _failed(error, BAD_INPUT)
-    except _NotDoneError as error:
-        return _failed(error, NOT_DONE)
-    except KeyboardInterrupt:
-        print("thalweg: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except (MemoryError, RuntimeError) as error:
-        if not is_exhausted(error):
-            raise
-        return _failed("there is not enough memory for this: choose smaller numbers", NOT_DONE)
+    with lenient_streams():
+        try:
+            return _dispatch(arguments)
+        except BadInputError as error:
+            return _failed(error, BAD_INPUT)
+        except NotDoneError as error:
+            return _failed(error, NOT_DONE)
+        except KeyboardInterrupt as interrupt:
+            print(f"thalweg: interrupted{''.join(interrupt.args)}", file=sys.stderr)
+            return INTERRUPTED
+        except (MemoryError, RuntimeError) as error:
+            if not is_exhausted(error):
+                raise
+            return _failed("there is not enough memory for this: choose smaller numbers", NOT_DONE)
 
 
 def _failed(message: Any, code: int) -> int:
@@ -121,19 +116,11 @@ def _failed(message: Any, code: int) -> int:
     return code
 
 
-def _let_everything_be_printed() -> None:
-    """Escape what a stream cannot encode: names of files need not be text, nor terminals know η."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def _dispatch(arguments: list[str]) -> int:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     wants_help = bool({"-h", "--help"} & set(rest[:1]))
     if command in ("-h", "--help") or (command in ("run", "list") and wants_help):
-        print(_HELP + _listing())
-        return 0
+        return _tell(_HELP + _listing())
     match command:
         case "run":
             return _run(rest)
@@ -148,9 +135,18 @@ def _dispatch(arguments: list[str]) -> int:
                 raise BadInputError(
                     f"`thalweg list` takes no options, got {rest[0]!r}: leave it out"
                 )
-            print(_listing())
-            return 0
+            return _tell(_listing())
     raise BadInputError(f"unknown command {command!r}; known: run, resume, plot, reproduce, list")
+
+
+def _tell(text: str) -> int:
+    """Print what was asked for; that nobody wants to read all of it is no failure."""
+    print(text, flush=True)
+    stream: Any = sys.stdout
+    if isinstance(stream, Lenient) and stream.has_lost_text:
+        why = getattr(stream.failure, "strerror", stream.failure)
+        raise NotDoneError(f"it could not be printed: {why}")
+    return 0
 
 
 def _listing() -> str:
@@ -174,14 +170,19 @@ def _run(arguments: list[str]) -> int:
 
 
 def _run_experiment(config: Experiment, output: _Output, budget: _Budget) -> int:
-    with _mistakes_of_the_caller():  # before the seconds that importing JAX takes
+    with mistakes_of_the_caller():  # before the seconds that importing JAX takes
         config.check()
         limits = budget.checked()
-        RunFolder.check(output.out, overwrite=output.overwrite)
-    _switch_float64_on()
-    from thalweg.experiments.runner import prepare
+        claim = Claim.of_new_run(config, output.out, overwrite=output.overwrite)
+    try:
+        with claim.guarding():
+            _start_jax()
+            from thalweg.experiments.runner import prepare_claimed
 
-    return _carry_out(lambda: prepare(config, output.out, overwrite=output.overwrite), limits)
+            return _carry_out(lambda: prepare_claimed(claim, config), limits)
+    except KeyboardInterrupt:
+        again = f"; {_resuming(output.out)} begins again" if claim.has_written else ""
+        raise KeyboardInterrupt(again) from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -204,13 +205,13 @@ class _ResumeOptions:
 
 def _resume(arguments: list[str]) -> int:
     options = parse(_ResumeOptions, arguments, "thalweg resume", None)
-    with _mistakes_of_the_caller():
+    with mistakes_of_the_caller():
         limits = options.budget.checked()
         experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
-    _switch_float64_on()
+    _start_jax()
     from thalweg.experiments.runner import has_finished, prepare_to_resume, tidy
 
-    with _mistakes_of_the_caller():
+    with mistakes_of_the_caller():
         finished = has_finished(options.folder)
     if finished:
         tidy(options.folder)
@@ -224,10 +225,10 @@ def _carry_out(prepare: Callable[[], Any], budget: Budget | None) -> int:
     from thalweg.descent import CheckpointError
     from thalweg.progress import display
 
-    with _mistakes_of_the_caller():
+    with mistakes_of_the_caller():
         prepared = prepare()
-    config, folder, interruption = prepared.config, prepared.folder.path, Interruption()
-    again = f"`thalweg resume {shlex.quote(str(folder))}`"
+    config, folder, interruption = prepared.config, prepared.claim.folder.path, Interruption()
+    again = _resuming(folder)
     try:
         # A study saves nothing on its way, so that Ctrl-C ends it at once.
         noting = contextlib.nullcontext() if isinstance(config, Study) else interruption
@@ -241,8 +242,8 @@ def _carry_out(prepare: Callable[[], Any], budget: Budget | None) -> int:
     except CheckpointError as error:
         raise BadInputError(str(error)) from error
     except OSError as error:
-        raise _NotDoneError(
-            f"writing to {folder} failed ({_reason(error)}): make room or change permissions, then "
+        raise NotDoneError(
+            f"writing to {folder} failed ({reason(error)}): {remedy(error)}, then "
             f"{again} continues from the last checkpoint"
         ) from error
     print(config.report(summary) if isinstance(config, Study) else table(summary))
@@ -253,10 +254,27 @@ def _carry_out(prepare: Callable[[], Any], budget: Budget | None) -> int:
     return interruption.exit_code or (INTERRUPTED if budget is None else 0)
 
 
-def _switch_float64_on() -> None:
-    import jax
+def _resuming(folder: Path) -> str:
+    return f"`thalweg resume {shlex.quote(str(folder))}`"
 
-    jax.config.update("jax_enable_x64", True)
+
+def _start_jax() -> None:
+    """Switch float64 on, and find the devices: all later errors of JAX are others."""
+    try:
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        jax.devices()
+    except ValueError as error:
+        raise BadInputError(f"JAX cannot be started: {error}") from error
+    # A platform that does not exist or has no device here; the second one is all that some say.
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        said = str(error).partition("\n")[0]
+        raise BadInputError(
+            f"JAX finds no device with JAX_PLATFORMS={asked}{f' ({said})' if said else ''}: unset "
+            "it for what there is, or set it to cpu"
+        ) from error
 
 
 def _warn(message: str) -> None:
@@ -280,7 +298,7 @@ def _plot(arguments: list[str]) -> int:
     options = parse(_PlotOptions, arguments, "thalweg plot", None)
     from thalweg.figures import save_run_figure
 
-    with _mistakes_of_the_caller():
+    with mistakes_of_the_caller():
         save_run_figure(options.folder)
     print(f"The figure is in {options.folder}")
     return 0
@@ -308,7 +326,7 @@ def _reproduce(arguments: list[str]) -> int:
     if options.quick and options.full:
         raise BadInputError("--quick and --full contradict each other: choose one")
 
-    _switch_float64_on()
+    _start_jax()
     from thalweg.experiments.chapters import Size
     from thalweg.experiments.reproduction import (
         HTML,
@@ -320,10 +338,10 @@ def _reproduce(arguments: list[str]) -> int:
     from thalweg.progress import display
 
     size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
-    with _mistakes_of_the_caller():
+    with mistakes_of_the_caller():
         begun(options.out, size, overwrite=options.overwrite)
     print(f"All of it takes about {duration(estimated_seconds(size))}.", flush=True)
-    with _mistakes_of_the_caller(), display() as show, Interruption() as interruption:
+    with mistakes_of_the_caller(), display() as show, Interruption() as interruption:
 
         def report(progress: Any) -> bool:
             show(progress)
@@ -341,34 +359,6 @@ def _reproduce(arguments: list[str]) -> int:
         return 0
     print("thalweg: stopped before the end; the same command again continues", file=sys.stderr)
     return interruption.exit_code or INTERRUPTED
-
-
-@contextlib.contextmanager
-def _mistakes_of_the_caller() -> Iterator[None]:
-    """Turn what bad input raises into one line; errors elsewhere are ours, with a traceback."""
-    try:
-        yield
-    except ValueError as error:
-        raise BadInputError(str(error)) from error
-    except OSError as error:
-        if error.errno in _TROUBLE:
-            raise _NotDoneError(f"{_reason(error)}: make room, then try again") from error
-        advice = "" if error.errno is None else ": choose another path, or change its permissions"
-        raise BadInputError(f"{_reason(error)}{advice}") from error
-    except (MemoryError, RuntimeError) as error:
-        if not is_exhausted(error):
-            raise
-        raise BadInputError(
-            "this does not fit into the memory of this machine: choose smaller numbers"
-        ) from error
-
-
-def _reason(error: OSError) -> str:
-    """Return what an error of the system says, without its number."""
-    if error.errno is None:
-        return str(error)
-    where = "" if error.filename is None else f"{error.filename}: "
-    return f"{where}{error.strerror}"
 
 
 if __name__ == "__main__":

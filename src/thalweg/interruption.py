@@ -1,19 +1,32 @@
-"""Ctrl-C and SIGTERM: the first one asks to stop where it is safe, the second one stops at once."""
+"""Signals that ask a process to end: it stops where it is safe, and saves; who insists is obeyed.
+
+They come from people (Ctrl-C, a terminal that is closed), from `kill` and `timeout`, and from
+schedulers, before the time of a job is up.
+"""
 
 import os
 import signal
 import threading
+import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_INSISTENT = (signal.SIGINT, signal.SIGTERM)
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+"""All that are noted."""
+
+TOGETHER = 1.0
+"""Seconds within which two are one: `timeout` and Slurm send theirs to a process and its group."""
 
 
 class Interruption:
-    """Notes the first of these signals in a `with` block, in place of dying of it.
+    """Notes the first of `SIGNALS` in a `with` block, in place of dying of it.
 
-    From then on both have their default action again, so that a second one ends the process at
-    once: files are replaced as a whole or not at all, so the last checkpoint stays.
+    A second Ctrl-C or SIGTERM, `TOGETHER` after the first of them, ends the process at once: files
+    are replaced as a whole or not at all, so the last checkpoint stays. The others come early and
+    often, and never do; where the process was told to ignore them (as by `nohup`), it does.
 
     Attributes
     ----------
@@ -23,12 +36,15 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._asked: float | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         # Elsewhere Python allows no handlers; a signal then is a KeyboardInterrupt as usual.
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            for number in SIGNALS:
+                if number in _INSISTENT or signal.getsignal(number) is signal.SIG_DFL:
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
@@ -46,8 +62,16 @@ class Interruption:
         return 128 + self.signal if self.signal is not None else 0
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        # Not print, which a signal may have interrupted.
-        os.write(2, b"\nthalweg: stopping; what there is will be saved (again: stop at once)\n")
+        if self.signal is None:
+            self.signal = number
+            # Not print, which a signal may have interrupted. There may be no terminal any more.
+            with suppress(OSError):
+                os.write(2, b"\nthalweg: stopping; what there is will be saved (again: at once)\n")
+        if number not in _INSISTENT:
+            return
+        now = time.monotonic()
+        if self._asked is None:
+            self._asked = now
+        elif now - self._asked >= TOGETHER:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)

@@ -1,5 +1,6 @@
 """Files that are replaced as a whole or not at all."""
 
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -8,6 +9,10 @@ from pathlib import Path
 
 TEMPORARY = ".thalweg-temporary-"
 """How the names of files begin that are being written: what a killed process leaves of them."""
+
+
+_CANNOT = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What file systems answer that have no such thing as synchronising."""
 
 
 @contextmanager
@@ -24,19 +29,30 @@ def replacing(
     temporary = target.parent / f"{TEMPORARY}{uuid.uuid4().hex}-{target.name}"
     try:
         yield temporary
-        # Without this a power failure can leave the new name on an empty file.
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        _synchronise_file(temporary)
         before(temporary)
         os.replace(temporary, target)
-        _synchronise(target.parent)
+        _synchronise_folder(target.parent)
     finally:
         # What cannot be removed must not hide why; resuming the run tries again.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def _synchronise(folder: Path) -> None:
+def _synchronise_file(path: Path) -> None:
+    """Have a file written out, where the file system can.
+
+    Without this a power failure can leave the new name on an empty file.
+    """
+    with path.open("rb+") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise
+
+
+def _synchronise_folder(folder: Path) -> None:
     """Have the names in a folder written out too, where the system can."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)

@@ -10,21 +10,23 @@ import importlib.metadata
 import io
 import os
 import platform
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any, Self
 
 from thalweg import checksum
-from thalweg.lock import LOCK
+from thalweg.lock import LOCK, who_uses
 from thalweg.memory import check_fits
 from thalweg.replacing import TEMPORARY, replacing
 from thalweg.strict_json import parse_object, to_json
+
+if TYPE_CHECKING:  # slow to import, and needed for results only
+    import xarray as xr
 
 CONFIG = "config.json"
 DATASET = "result.nc"
@@ -65,7 +67,7 @@ class Run:
     """
 
     config: dict[str, Any]
-    dataset: xr.Dataset
+    dataset: "xr.Dataset"
     summary: dict[str, Any] | None
 
 
@@ -120,6 +122,15 @@ class RunFolder:
             created.remove_if_unused()
             raise
         return created
+
+    @property
+    def holds_old_run(self) -> bool:
+        """Whether the first write will replace another run."""
+        return self._holds_old_run
+
+    def look_again(self, *, overwrite: bool) -> None:
+        """Do what `create` has done again. Raises as it does."""
+        self._holds_old_run = bool(_names_to_replace(self.path, overwrite=overwrite))
 
     @staticmethod
     def check(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -191,11 +202,19 @@ class RunFolder:
             return None
         return parse_object(self.summary, self.summary.read_bytes())
 
+    def has_config(self, config: Mapping[str, Any]) -> bool:
+        """Whether `config.json` holds this very configuration, and is not that of an old run."""
+        if self._holds_old_run or not self.config.is_file():
+            return False
+        return self.config.read_bytes() == to_json(config).encode()
+
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write `config.json`: the first write of a run (see `to_json` for what it may hold)."""
         self._write(self.config, to_json(config).encode())
 
-    def write_dataset(self, dataset: xr.Dataset, summary: Mapping[str, Any] | None = None) -> None:
+    def write_dataset(
+        self, dataset: "xr.Dataset", summary: Mapping[str, Any] | None = None
+    ) -> None:
         """Write `result.nc` (netCDF-4, through h5netcdf).
 
         The attributes that the contract asks for and the dataset lacks are filled in: `config`
@@ -358,15 +377,25 @@ def _names_to_replace(path: Path, *, overwrite: bool) -> set[str]:
     names = {entry.name for entry in path.iterdir()} - {LOCK}
     holds_run = any(map(_marks_a_run, names))
     if holds_run and not overwrite:
-        raise FileExistsError(
-            f"{path} already holds a run; pass --overwrite to replace it or choose another --out"
-        )
+        raise FileExistsError(_said_of_run_in(path, names))
     # Temporary files alone are what a killed first write leaves behind: not a reason to refuse.
     if not holds_run and not all(name.startswith(TEMPORARY) for name in names):
         raise FileExistsError(
             f"{path} is not empty and holds no run; choose another --out, or an empty folder"
         )
     return names
+
+
+def _said_of_run_in(path: Path, names: set[str]) -> str:
+    """Return a sentence about the run in a folder, with what can be done, but not by accident."""
+    if (user := who_uses(path)) is not None:
+        return f"{path} holds a run that {user} works at; choose another --out"
+    if CONFIG in names and (SUMMARY not in names or any(map(_is_checkpoint, names))):
+        return (
+            f"{path} holds a run that has not finished: `thalweg resume {shlex.quote(str(path))}` "
+            "continues it; choose another --out for a new one"
+        )
+    return f"{path} already holds a run; pass --overwrite to replace it or choose another --out"
 
 
 def _read_intact(path: Path) -> bytes:
@@ -383,7 +412,9 @@ def _check_unchanged(path: Path, is_unchanged: bool) -> None:
         )
 
 
-def _read_dataset(path: Path) -> xr.Dataset:
+def _read_dataset(path: Path) -> "xr.Dataset":
+    import xarray as xr
+
     content = _read_intact(path)
     try:
         with xr.open_dataset(io.BytesIO(content), engine="h5netcdf") as stored:

@@ -4,7 +4,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from thalweg.experiments.confirmation import confirm_rise
 from thalweg.experiments.experiment import DescentExperiment
 from thalweg.experiments.report import ChapterResult, RunResult, markdown, page
 from thalweg.experiments.runner import Report, has_finished, prepare, prepare_to_resume
+from thalweg.experiments.stored import stored
 from thalweg.problems import Problem
 from thalweg.replacing import replacing
-from thalweg.results import DATASET, FIGURE, RunFolder, load
-from thalweg.strict_json import to_json
+from thalweg.results import CONFIG, FIGURE, RunFolder, load
 
 HTML, MARKDOWN = "report.html", "report.md"
 _OVERHEAD = 8.0  # seconds for compiling and drawing, a chapter
@@ -134,11 +133,10 @@ def _gradient_seconds(problem: Problem, w: Any) -> float:
 
 
 def _holds(chapter: Chapter, path: Path) -> bool:
-    """Whether the folder holds results of this very chapter, complete or not."""
-    if not (path / DATASET).exists():
+    """Whether the folder holds a run of this very chapter, complete or not."""
+    if not (path / CONFIG).exists():
         return False
-    wanted = to_json({"experiment": chapter.config.name, **asdict(chapter.config)})
-    return to_json(RunFolder.open(path).read_config()) == wanted
+    return RunFolder.open(path).read_config() == stored(chapter.config)
 
 
 def _result(chapter: Chapter, path: Path) -> ChapterResult:

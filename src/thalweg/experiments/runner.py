@@ -1,12 +1,11 @@
 """From a configuration to a folder with results and figure."""
 
 import contextlib
-import json
 import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import xarray as xr
@@ -14,14 +13,14 @@ import xarray as xr
 from thalweg import descent, figures
 from thalweg.experiments import EXPERIMENTS
 from thalweg.experiments.budget import Budget
+from thalweg.experiments.claim import Claim
 from thalweg.experiments.experiment import DescentExperiment, Experiment, Study
 from thalweg.experiments.saving import Saver, differences, stamp
-from thalweg.experiments.stored import experiment_of
+from thalweg.experiments.stored import experiment_of, stored
 from thalweg.experiments.summary import summarise
 from thalweg.lock import Lock
 from thalweg.problems import COST
 from thalweg.results import RunFolder, load
-from thalweg.strict_json import to_json
 
 Report = Callable[[descent.Progress], bool | None]
 
@@ -144,21 +143,13 @@ def prepare(
     config: Experiment, folder: str | os.PathLike[str], *, overwrite: bool = False
 ) -> "Prepared | PreparedStudy":
     """Check everything that can be wrong with the input, and make the folder. Raises as `run`."""
-    RunFolder.check(folder, overwrite=overwrite)  # before what takes longer
-    built = _built(config)
-    made = RunFolder.create(folder, overwrite=overwrite)
-    try:
-        lock = Lock.take(made.path)
-        try:
-            # Again, now that nobody else can change it.
-            created = RunFolder.create(folder, overwrite=overwrite)
-            return _prepared(config, built, created, lock)
-        except BaseException:
-            lock.release()
-            raise
-    except BaseException:
-        made.remove_if_unused()
-        raise
+    return prepare_claimed(Claim.of_new_run(config, folder, overwrite=overwrite), config)
+
+
+def prepare_claimed(claim: Claim, config: Experiment) -> "Prepared | PreparedStudy":
+    """As `prepare`, in a folder that has been taken for the run."""
+    with claim.guarding():
+        return _prepared(config, claim)
 
 
 def prepare_to_resume(
@@ -167,52 +158,37 @@ def prepare_to_resume(
     """Read and check everything that a run needs to go on. Raises as `resume`."""
     opened = RunFolder.open(folder)
     config = experiment_of(opened.read_config(), EXPERIMENTS)
-    built = _built(config)
-    lock = Lock.take(opened.path)
-    try:
-        prepared = _prepared(config, built, opened, lock)
+    claim = Claim.of_run(opened)
+    with claim.guarding():
+        prepared = _prepared(config, claim)
         if isinstance(prepared, Prepared):
             checkpoint = _read_checkpoint(prepared, force=force)
             prepared = replace(prepared, checkpoint=checkpoint)
         opened.remove_temporaries()
         return prepared
-    except BaseException:
-        lock.release()
-        raise
 
 
-def _built(config: Experiment) -> tuple[Any, Any] | None:
-    """Return problem and start of a descent that begins with a finite loss."""
+def _prepared(config: Experiment, claim: Claim) -> "Prepared | PreparedStudy":
     config.check()
-    if not isinstance(config, DescentExperiment):
-        return None
+    if isinstance(config, Study):
+        return PreparedStudy(config, claim)
+    assert isinstance(config, DescentExperiment)
     problem, start = config.build()
     if not math.isfinite(loss := float(problem(start))):
         raise ValueError(f"the loss at the start is {loss}: choose a smaller start")
-    return problem, start
-
-
-def _prepared(
-    config: Experiment, built: tuple[Any, Any] | None, folder: RunFolder, lock: Lock
-) -> "Prepared | PreparedStudy":
-    if isinstance(config, Study):
-        return PreparedStudy(config, folder, lock)
-    assert isinstance(config, DescentExperiment)
-    assert built is not None
-    # Only now: to decide what a configuration leaves open may take a while.
-    return Prepared(config.resolved(*built), *built, folder, lock)
+    return Prepared(config.resolved(problem, start), problem, start, claim)
 
 
 def _read_checkpoint(prepared: "Prepared", *, force: bool) -> descent.Checkpoint | None:
     """Return the last checkpoint that can be read; `None` where none has been written yet."""
-    folder, start = prepared.folder, prepared.start
+    folder, start = prepared.claim.folder, prepared.start
     there = [path for path in (folder.checkpoint, folder.checkpoint_before) if path.is_file()]
     for path in there:
         try:
             checkpoint, then = descent.read_checkpoint(path, start)
         except ValueError:
             continue
-        found = differences(then, stamp(_stored(prepared.config)))
+        found = differences(then, stamp(stored(prepared.config)))
         if found and not force:
             raise ValueError(
                 f"{folder.path} was begun under other conditions, so numbers may differ: "
@@ -234,8 +210,7 @@ class Prepared:
     config: DescentExperiment
     problem: Any
     start: Any
-    folder: RunFolder
-    lock: Lock
+    claim: Claim
     checkpoint: descent.Checkpoint | None = None
 
     def run(
@@ -246,20 +221,20 @@ class Prepared:
     ) -> dict[str, Any]:
         """Descend, measure, save, write; return what `summary.json` holds.
 
-        Nothing is written before the descent has begun: an exception before leaves the folder, and
-        an old run in it, as they were.
+        An error before the descent has begun leaves the folder, and an old run in it, as they were.
         """
         try:
-            return self._run(report, budget or Budget(), warn)
+            with self.claim.guarding():
+                return self._run(report, budget or Budget(), warn)
         finally:
-            self.lock.release()
+            self.claim.release()
 
     def _run(
         self, report: Report | None, budget: Budget, warn: Callable[[str], None] | None
     ) -> dict[str, Any]:
-        config = self.config
+        config, folder = self.config, self.claim.folder
         attributes = {"experiment": config.name}
-        saver = Saver(self.folder, _stored(config), attributes, self.start, warn)
+        saver = Saver(self.claim, stored(config), attributes, self.start, warn)
         deadline = time.monotonic() + budget.max_time
 
         def watch(progress: descent.Progress) -> bool:
@@ -282,10 +257,10 @@ class Prepared:
         )
         dataset, summary = config.conclude(result.dataset, summarise(config.name, result))
         saver.begin()
-        _write(self.folder, config, dataset, summary)
+        _write(folder, config, dataset, summary)
         if descent.RunStatus.STOPPED not in result.status:
             try:
-                self.folder.remove_checkpoint()
+                folder.remove_checkpoint()
             except OSError as error:  # the run is whole all the same
                 saver.warn(f"the checkpoint, of no more use, could not be removed ({error})")
         return summary
@@ -296,8 +271,7 @@ class PreparedStudy:
     """A study whose input has been checked, and whose folder is there and locked."""
 
     config: Study
-    folder: RunFolder
-    lock: Lock
+    claim: Claim
 
     def run(
         self,
@@ -310,25 +284,23 @@ class PreparedStudy:
         It is too quick for reports, budgets and checkpoints.
         """
         try:
-            began = time.perf_counter()
-            dataset, runs = self.config.compute()
-            summary = {
-                "experiment": self.config.name,
-                "runs": runs,
-                "seconds": time.perf_counter() - began,
-                "gradient_evaluations": sum(run["gradient_evaluations"] for run in runs),
-            }
-            self.folder.write_config(_stored(self.config))
-            _write(self.folder, self.config, dataset, summary)
-            return summary
+            with self.claim.guarding():
+                return self._run()
         finally:
-            self.lock.release()
+            self.claim.release()
 
-
-def _stored(config: Experiment) -> dict[str, Any]:
-    """Return what `config.json` holds, as it is read back."""
-    stored: dict[str, Any] = json.loads(to_json({"experiment": config.name, **asdict(config)}))
-    return stored
+    def _run(self) -> dict[str, Any]:
+        began = time.perf_counter()
+        dataset, runs = self.config.compute()
+        summary = {
+            "experiment": self.config.name,
+            "runs": runs,
+            "seconds": time.perf_counter() - began,
+            "gradient_evaluations": sum(run["gradient_evaluations"] for run in runs),
+        }
+        self.claim.begin(stored(self.config))
+        _write(self.claim.folder, self.config, dataset, summary)
+        return summary
 
 
 def _write(

@@ -12,7 +12,8 @@ from typing import Any
 import jax
 
 from thalweg import descent
-from thalweg.results import RunFolder, versions
+from thalweg.experiments.claim import Claim
+from thalweg.results import versions
 
 INTERVAL = 30.0
 """Seconds after which to save also in the middle of a gradient flow."""
@@ -57,8 +58,8 @@ class Saver:
 
     Parameters
     ----------
-    folder
-        The run folder.
+    claim
+        The run folder, locked.
     config
         What `config.json` holds.
     attributes
@@ -71,28 +72,26 @@ class Saver:
 
     def __init__(
         self,
-        folder: RunFolder,
+        claim: Claim,
         config: Mapping[str, Any],
         attributes: Mapping[str, Any],
         w0: Any,
         warn: Callable[[str], None] | None = None,
     ):
-        self.folder, self.config, self.attributes, self.w0 = folder, config, attributes, w0
+        self.claim, self.folder, self.w0 = claim, claim.folder, w0
+        self.config, self.attributes = config, attributes
         self.warn = warn or _warn
         self.stamp = stamp(config)
         self.checkpoints = _Pace(SHARE_OF_CHECKPOINTS, FIRST_CHECKPOINT)
         self.results = _Pace(SHARE_OF_RESULTS, FIRST_RESULTS)
-        self.has_begun = False
 
     def begin(self) -> None:
-        """Write `config.json`, if that has not been done."""
-        if not self.has_begun:
-            self.folder.write_config(self.config)
-            self.has_begun = True
+        """See to it that the configuration is stored as it was resolved."""
+        self.claim.begin(self.config)
 
     def consider(self, progress: descent.Progress, *, stopping: bool) -> None:
         """Save if it is time to, or if the descent is `stopping`."""
-        first, readings = not self.has_begun, progress.readings
+        first, readings = not self.claim.has_begun, progress.readings
         try:
             self.begin()
             if stopping or self.checkpoints.is_due(readings):

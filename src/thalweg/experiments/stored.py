@@ -1,6 +1,7 @@
-"""From what `config.json` holds back to a configuration, trusting none of it."""
+"""What `config.json` holds of a configuration, and back from there, trusting none of it."""
 
 import dataclasses
+import json
 import math
 import types
 import typing
@@ -10,10 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.experiments.experiment import Experiment
+from thalweg.strict_json import to_json
 
 
-def experiment_of(stored: Mapping[str, Any], known: Mapping[str, type[Experiment]]) -> Experiment:
-    """Return the configuration whose `config.json` is `stored`.
+def stored(config: Experiment) -> dict[str, Any]:
+    """Return what `config.json` holds, as it is read back."""
+    content = {"experiment": config.name, **dataclasses.asdict(config)}
+    read: dict[str, Any] = json.loads(to_json(content))
+    return read
+
+
+def experiment_of(content: Mapping[str, Any], known: Mapping[str, type[Experiment]]) -> Experiment:
+    """Return the configuration whose `config.json` holds `content`.
 
     Raises
     ------
@@ -26,7 +35,7 @@ def experiment_of(stored: Mapping[str, Any], known: Mapping[str, type[Experiment
     >>> experiment_of({"experiment": "scalar", "steps": 7}, EXPERIMENTS).steps
     7
     """
-    options = dict(stored)
+    options = dict(content)
     name = options.pop("experiment", None)
     if not isinstance(name, str) or name not in known:
         raise ValueError(f"the configuration names no known experiment but {name!r}")

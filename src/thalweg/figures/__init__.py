@@ -1,7 +1,33 @@
 """Stored results as matplotlib figures. Nothing here computes or touches pyplot's state."""
 
-from thalweg.figures.run import plot_run
-from thalweg.figures.save import plot, save_run_figure
+import os
+import sys
+from contextlib import suppress
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib, also where `MPLBACKEND` names a backend that is not installed here.
+
+    Notebooks export theirs to the processes they start, and matplotlib refuses to be imported then.
+    Figures are drawn to files, whatever the backend; for what else the process draws it is set as
+    matplotlib would set it.
+    """
+    backend = os.environ.get("MPLBACKEND")
+    if not backend or "matplotlib" in sys.modules:
+        return
+    del os.environ["MPLBACKEND"]
+    try:
+        import matplotlib
+    finally:
+        os.environ["MPLBACKEND"] = backend
+    with suppress(ValueError):
+        matplotlib.rcParams["backend"] = backend
+
+
+_import_matplotlib()
+
+from thalweg.figures.run import plot_run  # noqa: E402
+from thalweg.figures.save import plot, save_run_figure  # noqa: E402
 
 __all__ = ["plot", "plot_run", "save_run_figure"]
 
