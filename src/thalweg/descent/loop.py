@@ -49,7 +49,7 @@ def advance(
         `(CHUNK,)`, of which the first `taken` are meaningful.
     """
     arrays, static = eqx.partition(iterate, eqx.is_array)
-    losses = jnp.full(CHUNK, jnp.nan, iterate.loss.dtype)
+    losses = jnp.zeros(CHUNK, iterate.loss.dtype)
 
     def going(carry: Any) -> Array:
         taken, arrays, _ = carry
