@@ -52,6 +52,9 @@ def test_flows_that_do_not_settle_are_counted_and_decide_nothing(
     run, (entry,) = summary_of(loss, w, step_size=step_size)
     assert run.status == [RunStatus.COMPLETED]
     assert np.isfinite(run.dataset["loss"].values).all()
+    assert np.isnan(run.dataset["gfs_sharpness"].values).all()
+    assert np.isfinite(run.dataset["gfs_sharpness_reached"].values).all() == is_sharp
+    assert np.isfinite(run.dataset["sharpness"].values).all() == is_sharp
     assert entry["unconverged"] == {"sharpness": 0 if is_sharp else 3, "gfs_sharpness": unsettled}
     assert entry["final"]["gfs_sharpness"] is None
     assert (entry["final"]["sharpness"] is not None) == is_sharp
@@ -61,7 +64,7 @@ def test_flows_that_do_not_settle_are_counted_and_decide_nothing(
 
 
 def test_a_verdict_ignores_the_values_of_flows_that_did_not_settle():
-    """The budget lets some flows settle: only these count, and the last of these is final."""
+    """The budget lets some flows settle: only these count, and leave values."""
     loss = tw.Supervised(lambda w, x: jnp.tanh(x @ w[0]) @ w[1], np.eye(3), np.ones((3, 1)))
     w = (0.3 * jnp.ones((3, 2)), jnp.asarray([[0.5], [0.2]]))
     work = [
@@ -76,8 +79,10 @@ def test_a_verdict_ignores_the_values_of_flows_that_did_not_settle():
     assert 0 < entry["unconverged"]["gfs_sharpness"] == np.sum(status != 0)
     assert not settled[0]
     values = run.dataset["gfs_sharpness"].values[0]
-    last = values[settled][-1] if settled.any() else None
-    assert entry["final"]["gfs_sharpness"] == last
+    assert np.isfinite(values).tolist() == settled.tolist()
+    reached = run.dataset["gfs_sharpness_reached"].values[0]
+    assert np.isfinite(reached).tolist() == (~settled).tolist()
+    assert entry["final"]["gfs_sharpness"] == (values[-1] if settled[-1] else None)
     pairs = int(np.sum(settled[1:] & settled[:-1]))
     assert entry["monotonicity"]["falls"] + entry["monotonicity"]["rises"] <= pairs
 

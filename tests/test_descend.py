@@ -7,8 +7,17 @@ import numpy as np
 import optax
 import pytest
 
+import thalweg as tw
 import thalweg.descent.sharpness as sharpness_module
-from thalweg.descent import GFSSharpness, Quantity, Reading, RunStatus, Sharpness, descend
+from thalweg.descent import (
+    GFSSharpness,
+    Quantity,
+    Reading,
+    RunStatus,
+    Sharpness,
+    TruncatedSharpness,
+    descend,
+)
 from thalweg.descent.loop import CHUNK, Iterate, sound
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.solution import Status
@@ -150,6 +159,29 @@ def test_measurements_keep_to_their_schedules():
             for step in run.dataset[f"{name}_step"].values
         ]
         np.testing.assert_allclose(run.dataset[name][0], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "measurement",
+    [
+        Sharpness(every=6, also=(1, 2, 99)),
+        GFSSharpness(every=6, also=(2, 1)),
+        TruncatedSharpness(level=1e-9, every=6, also=[1, 2]),
+        Quantity("norm", lambda problem, w: 1.0, every=6, also=(1, 1, 2)),
+    ],
+)
+def test_further_steps_are_measured_too(measurement):
+    run = descend(loss, jnp.asarray(START), step_size=0.1, steps=9, measurements=[measurement])
+    assert run.dataset[f"{measurement.name}_step"].values.tolist() == [0, 1, 2, 6, 9]
+    for name in measurement.variables:
+        if name.endswith(("sharpness", "norm")):
+            assert np.isfinite(run.dataset[name].values).all()
+
+
+@pytest.mark.parametrize("also", [3, "12", (1.5,), (-1,), ("a",), None])
+def test_further_steps_must_be_steps(also):
+    with pytest.raises(ValueError, match=r"also.* of the measurement 'sharpness' must be"):
+        Sharpness(also=also)
 
 
 def test_a_measurement_of_ones_own_has_memory_and_counts_work():
@@ -437,6 +469,9 @@ def test_an_eigensolver_that_does_not_converge_says_so(monkeypatch):
     )
     assert run.status == ["completed"]
     assert run.dataset["sharpness_status"].values.tolist() == [[1.0] * 3]
+    assert np.isnan(run.dataset["sharpness"].values).all()
+    expected = [tw.sharpness(loss, by_hand(START, 0.1, step)[1]) for step in range(3)]
+    np.testing.assert_allclose(run.dataset["sharpness_reached"][0], expected, rtol=1e-6)
 
 
 def test_parameters_that_overflow_under_a_finite_loss_are_a_divergence():
@@ -448,6 +483,7 @@ def test_parameters_that_overflow_under_a_finite_loss_are_a_divergence():
         measurements=[Sharpness(every=1)],
     )
     assert run.status == ["diverged"]
+    assert "choose a step size below 1e+10" in run.message[0]
 
 
 def test_a_budget_of_work_stops_at_a_step_that_depends_on_nothing_else():
@@ -467,3 +503,6 @@ def test_a_flow_that_takes_too_long_is_given_up_and_the_run_goes_on():
     run = descend(quartic, jnp.asarray(START), step_size=0.01, steps=4, measurements=[measured])
     assert (run.status, run.steps) == (["completed"], [4])
     assert (run.dataset["gfs_status"].values == Status.BUDGET_EXHAUSTED).all()
+    assert np.isnan(run.dataset["gfs_sharpness"].values).all()
+    assert np.isfinite(run.dataset["gfs_sharpness_reached"].values).all()
+    assert np.isinf(run.dataset["gfs_sharpness_error"].values).all()

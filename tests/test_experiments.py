@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 import thalweg as tw
-from thalweg import experiments, results
-from thalweg.descent import EigenStatus, RunStatus
+from thalweg import experiments, figures, results
+from thalweg.descent import EigenStatus, GFSSharpness, RunStatus
+from thalweg.descent.measurements import scheduled_steps
 from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
+from thalweg.experiments.chapters import Size, chapters
 from thalweg.experiments.summary import summarise
 from thalweg.flow.solution import Status
+from thalweg.printed import table
 from thalweg.problems import SquaredRegression
 
 SUMMARY = {"experiment", "runs", "seconds", "gradient_evaluations"}
@@ -26,7 +29,10 @@ RUN = {
     "unconverged",
 }
 FINAL = {"loss", "sharpness", "gfs_sharpness", "gfs_sharpness_error"}
-MONOTONICITY = {"verdict", "falls", "rises", "undecided", "largest_possible_rise"}
+MONOTONICITY = {
+    *("verdict", "falls", "rises", "undecided", "largest_possible_rise"),
+    *("largest_rise", "net_fall", "decreasing_from"),
+}
 
 
 def strict_json(path):
@@ -183,14 +189,65 @@ def test_advice_where_flows_did_not_converge():
     assert of_run["threshold"] is None
     assert of_run["final"] == {
         "loss": 1.0,
-        "sharpness": 3.0,  # the last one did not converge
-        "gfs_sharpness": 3.0,
-        "gfs_sharpness_error": 0.1,
+        "sharpness": None,  # the last one did not converge
+        "gfs_sharpness": None,
+        "gfs_sharpness_error": None,
     }
     # Values of flows that ended elsewhere decide nothing; what was not reached is no step.
     assert of_run["monotonicity"]["falls"] == 0
     assert of_run["monotonicity"]["undecided"] == 3
     assert of_run["unconverged"] == {"sharpness": 1, "gfs_sharpness": 3}
+
+
+def test_a_rise_at_the_start_is_in_the_summary_the_table_the_data_and_the_figure(tmp_path):
+    """From a small start, squared regression raises the GFS sharpness at first."""
+    config = SquaredRegressionExperiment(
+        data="random", samples=6, dimension=8, scale=0.1, step_size=(0.05, 0.06), steps=60,
+        gfs_every=20, gfs_also=(5,), sharpness_every=20,
+    )  # fmt: skip
+    summary = experiments.run(config, tmp_path / "run")
+    data = results.load(tmp_path / "run").dataset
+    assert data["gfs_step"].values.tolist() == [0, 5, 20, 40, 60]
+    figure = figures.plot_run(data)
+    for number, run in enumerate(summary["runs"]):
+        found = run["monotonicity"]
+        assert found["verdict"] == "not decreasing"
+        begin, end = found["largest_rise"]["between"]
+        values = data["gfs_sharpness"].isel(run=number).set_index(gfs_step="gfs_step")
+        rise = float(values.sel(gfs_step=end) - values.sel(gfs_step=begin))
+        assert found["largest_rise"]["size"] == rise > 0
+        assert found["largest_rise"]["relative"] == rise / float(values.sel(gfs_step=begin))
+        assert data["gfs_rise_step"].values[number].tolist() == [begin, end]
+        after = data["gfs_decreasing_from"].values[number]
+        assert found["decreasing_from"] == (None if np.isnan(after) else after)
+        told = f"step size {run['step_size']:g}, GFS sharpness: it rises by {rise:.3g} ± "
+        assert told in table(summary)
+        assert f"from step {begin} to {end}" in table(summary)
+        legend = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert any(f"$t$ = {begin} to {end}" in text for text in legend)
+
+
+def test_results_without_places_of_rises_are_drawn_all_the_same(tmp_path):
+    config = Scalar(steps=20)
+    experiments.run(config, tmp_path / "run")
+    data = results.load(tmp_path / "run").dataset
+    assert np.isnan(data["gfs_rise_step"].values).all()
+    assert data["gfs_decreasing_from"].values.tolist() == [0]
+    figures.plot_run(data.drop_vars(["gfs_rise_step", "gfs_decreasing_from"]))
+
+
+@pytest.mark.parametrize("experiment", list(experiments.EXPERIMENTS.values()))
+def test_every_descent_is_measured_from_its_first_step(experiment):
+    if issubclass(experiment, experiments.DescentExperiment):
+        config = experiment()
+        assert config.gfs_start == 0
+        measured = GFSSharpness(**config.flows())
+        assert scheduled_steps(measured, config.steps)[0] == 0
+
+
+@pytest.mark.parametrize("chapter", chapters(Size.FULL), ids=lambda chapter: chapter.folder)
+def test_every_chapter_is_measured_from_its_first_step(chapter):
+    assert chapter.config.gfs_start == 0
 
 
 def test_falls_known_by_themselves_decide_steps_that_the_bars_do_not():
@@ -246,6 +303,7 @@ def test_digits_mlp_is_the_network_of_the_issue():
     assert not np.allclose(start[0]["weight"], other[0]["weight"])
     config = DigitsMLP()
     assert (config.step_size, config.steps, config.gfs_every) == ((0.23,), 12_000, 500)
+    assert (config.gfs_start, config.gfs_also) == (0, (10, 50, 100))
 
 
 @pytest.mark.parametrize(
@@ -258,6 +316,7 @@ def test_digits_mlp_is_the_network_of_the_issue():
         (Scalar(sharpness_every=0), "sharpness_every must be at least 1"),
         (Scalar(gfs_every=0), "gfs_every must be at least 1"),
         (Scalar(gfs_start=-1), "gfs_start must be at least 0"),
+        (Scalar(gfs_also=(5, -1)), "gfs_also must hold steps of at least 0"),
         (Scalar(rtol=0.0), "rtol must be positive"),
         (Scalar(max_gradient_evaluations=-1), "max_gradient_evaluations must be positive"),
         (Scalar(target=-1.0), "target must be positive"),

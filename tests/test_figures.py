@@ -16,7 +16,7 @@ from thalweg.results import RunFolder
 
 
 def edge_of_stability(step_sizes=(0.2,), *, every=20, error=2e-5, unconverged=(3, 17)):
-    """Synthetic results that look like runs at the edge of stability; one GFS is missing."""
+    """Synthetic results that look like runs at the edge of stability; one flow failed."""
     generator = np.random.default_rng(0)
     eta = np.asarray(step_sizes)[:, None]
     step, sharpness_step, gfs_step = np.arange(401), np.arange(0, 401, 2), np.arange(0, 401, every)
@@ -28,7 +28,7 @@ def edge_of_stability(step_sizes=(0.2,), *, every=20, error=2e-5, unconverged=(3
     status = np.zeros(gfs.shape, int)
     errors = error * gfs
     for index in unconverged:
-        status[:, index], errors[:, index] = 2, 0.15 * gfs[:, index]
+        status[:, index], errors[:, index] = 1, 0.15 * gfs[:, index]
     gfs[:, 8], errors[:, 8], status[:, 8] = np.nan, np.nan, 4
     dims = ("run", "gfs_step")
     return xr.Dataset(
@@ -104,8 +104,8 @@ def test_gfs_points_bars_and_band(every):
     converged = data["gfs_status"].values == 0
     for run, line in enumerate(curves(axes)):
         value, error = data["gfs_sharpness"].values[run], data["gfs_sharpness_error"].values[run]
-        np.testing.assert_array_equal(line.get_xdata(), data["gfs_step"].values[known[run]])
-        np.testing.assert_array_equal(line.get_ydata(), value[known[run]])
+        np.testing.assert_array_equal(line.get_xdata(), data["gfs_step"].values)
+        np.testing.assert_array_equal(line.get_ydata(), value)  # broken where there is no value
         good, bad = known[run] & converged[run], known[run] & ~converged[run]
         np.testing.assert_array_equal(filled[run].get_ydata(), value[good])
         np.testing.assert_array_equal(hollow[run].get_ydata(), value[bad])
@@ -149,6 +149,7 @@ def test_labels_and_legend_say_what_is_drawn():
         r"stability threshold $2/\eta$",
         r"error bar of $\varphi$ (relative $\leq$ $2\times10^{-5}$)",
         "not converged, or error unknown",
+        "failed: no value",
     ]
     colours = [to_rgba(line.get_color()) for line in curves(figure.axes[0])]
     handles = figure.legends[0].legend_handles[:2]
@@ -159,7 +160,7 @@ def test_the_legend_leaves_out_what_is_not_there():
     data = edge_of_stability(unconverged=()).drop_vars("gfs_sharpness_error")
     data["gfs_sharpness_error"] = (("run", "gfs_step"), np.zeros((1, 21)))
     data["threshold"] = ("run", [np.nan])
-    figure = plot_run(data)
+    figure = plot_run(data.isel(gfs_step=slice(8)))
     assert legend(figure) == [r"step size $\eta$ = 0.2"]
     assert [levels(axes) for axes in figure.axes] == [[], [], []]
 
@@ -172,10 +173,9 @@ def test_one_unknown_threshold_leaves_the_others():
     assert r"stability threshold $2/\eta$" in legend(figure)
 
 
-@pytest.mark.parametrize("error", [np.inf, np.nan])
-def test_a_point_whose_error_is_not_known_is_hollow(error):
+def test_a_point_whose_error_is_not_known_is_hollow():
     data = edge_of_stability(unconverged=())
-    data["gfs_sharpness_error"][0, 5] = error
+    data["gfs_sharpness_error"][0, 5] = np.nan
     figure = plot_run(data)
     (_, (hollow,)) = points(figure.axes[2])
     assert hollow.get_xdata().tolist() == [100]
@@ -189,6 +189,115 @@ def test_a_useless_error_bar_does_not_flatten_the_panel():
     figure = plot_run(data)
     assert figure.axes[2].get_ylim() == before
     assert r"$2\times10^{-5}$" in legend(figure)[2]
+
+
+def crosses(axes):
+    """Steps of the crosses at the axis, one list for each run that has any."""
+    lines = [line for line in axes.lines if line.get_marker() == "x"]
+    assert all(line.get_transform() == axes.get_xaxis_transform() for line in lines)
+    assert all(0 <= height < 0.5 for line in lines for height in line.get_ydata())
+    return [line.get_xdata().tolist() for line in lines]
+
+
+def failing(**stored):
+    """Results whose flow at step 100 failed, with what is stored of it."""
+    data = edge_of_stability(unconverged=())
+    for name, value in stored.items():
+        data[name] = data[name].astype(float)
+        data[name][0, 5] = value
+    return data
+
+
+@pytest.mark.parametrize("status", [2, 3, 4, 5, 6, 8, 10, 11])
+def test_a_failed_flow_is_a_cross_at_the_axis_whatever_number_is_stored(status):
+    """Numbers stand there in results of earlier versions; now NaN does."""
+    new = failing(gfs_status=status, gfs_sharpness=np.nan, gfs_sharpness_error=np.inf)
+    old = failing(gfs_status=status, gfs_sharpness=3257.09, gfs_sharpness_error=np.inf)
+    sure = failing(gfs_status=status, gfs_sharpness=3257.09, gfs_sharpness_error=1e-3)
+    axes = [plot_run(data).axes[2] for data in (new, old, sure)]
+    limits = plot_run(edge_of_stability(unconverged=())).axes[2].get_ylim()
+    for panel in axes:
+        assert panel.get_ylim() == limits
+        (line,) = curves(panel)
+        assert np.isnan(line.get_ydata()[[5, 8]]).all()
+        assert crosses(panel) == [[100, 160]]
+        drawn = np.concatenate([one.get_xdata() for faces in points(panel) for one in faces])
+        assert not {100, 160} & set(drawn)
+    assert legend(axes[0].figure)[-1] == "failed: no value"
+
+
+def test_a_value_with_an_infinite_bar_is_none():
+    axes = plot_run(failing(gfs_status=7, gfs_sharpness_error=np.inf)).axes[2]
+    assert crosses(axes) == [[100, 160]]
+
+
+def test_where_there_is_no_flow_nothing_has_failed():
+    data = failing(gfs_status=9, gfs_sharpness=np.nan, gfs_sharpness_error=np.nan)
+    data["gfs_status"][0, 8] = np.nan  # not reached
+    assert crosses(plot_run(data).axes[2]) == []
+
+
+def test_a_sharpness_whose_eigensolver_failed_is_a_cross_too():
+    data = edge_of_stability(unconverged=())
+    status = np.zeros((1, 201))
+    status[0, [10, 20]] = 1, 2
+    data["sharpness_status"] = (("run", "sharpness_step"), status)
+    data["sharpness"][0, 10] = 1e9
+    axes = plot_run(data).axes[1]
+    assert crosses(axes) == [[20, 40]]
+    assert np.isnan(curves(axes)[0].get_ydata()[[10, 20]]).all()
+    assert axes.get_ylim()[1] < 100
+
+
+def test_a_value_between_failures_is_still_seen():
+    data = edge_of_stability(every=2, unconverged=())
+    data["gfs_status"][0, 1::2] = 2
+    data["sharpness_status"] = (("run", "sharpness_step"), np.tile([0.0, 1.0], 101)[None, :201])
+    _, middle, bottom = plot_run(data).axes
+    assert all(line.get_markersize() > 0 for line in points(bottom)[0])
+    (line,) = curves(middle)
+    assert line.get_marker() == "o"
+    assert np.all(np.asarray(line.get_markevery())[::2])
+
+
+def test_crosses_of_several_runs_stand_in_rows():
+    lines = plot_run(edge_of_stability((0.1, 0.2))).axes[2].lines
+    heights = [line.get_ydata()[0] for line in lines if line.get_marker() == "x"]
+    assert len(set(heights)) == 2
+
+
+def with_rise(data, steps, after):
+    return data.assign(
+        gfs_rise_step=(("run", "rise_end"), np.asarray(steps, float)),
+        gfs_decreasing_from=("run", np.asarray(after, float)),
+    )
+
+
+def rings(axes):
+    return [line for line in axes.lines if line.get_markerfacecolor() == "none"]
+
+
+def test_the_largest_rise_is_ringed_and_told_in_the_legend():
+    data = edge_of_stability(unconverged=())
+    data["gfs_sharpness"][0, :3] = np.array([10.0, 10.5, 10.2])
+    figure = plot_run(with_rise(data, [[0, 20]], [20]))
+    (ring,) = rings(figure.axes[2])
+    assert ring.get_xdata().tolist() == [0, 20]
+    assert ring.get_ydata().tolist() == [10.0, 10.5]
+    (dotted,) = [line for line in figure.axes[2].lines if line.get_linestyle() == ":"]
+    assert dotted.get_xdata()[0] == 20
+    assert r"$\varphi$ rises by 5 %: $t$ = 0 to 20" in legend(figure)
+    assert "none beyond the bars from $t$ = 20 on" in legend(figure)
+    assert rings(figure.axes[0]) == rings(figure.axes[1]) == []
+
+
+def test_runs_that_do_not_rise_have_no_rings():
+    nothing = [np.nan, np.nan]
+    data = with_rise(edge_of_stability((0.1, 0.2)), [nothing, [0, 40]], [0, np.nan])
+    figure = plot_run(data)
+    assert len(rings(figure.axes[2])) == 1
+    assert not [line for line in figure.axes[2].lines if line.get_linestyle() == ":"]
+    assert len([text for text in legend(figure) if "rises" in text]) == 1
 
 
 @pytest.mark.parametrize(
@@ -245,7 +354,10 @@ def visible_texts(figure):
 
 @pytest.mark.parametrize("step_sizes", [(0.2,), tuple(np.geomspace(0.05, 0.4, 9)), (1 / 3,) * 6])
 def test_no_texts_overlap_and_none_is_cut_off(step_sizes):
-    figure = plot_run(edge_of_stability(step_sizes))
+    data = with_rise(
+        edge_of_stability(step_sizes), [[0, 20]] * len(step_sizes), [20] * len(step_sizes)
+    )
+    figure = plot_run(data)
     figure.draw_without_rendering()
     texts = visible_texts(figure)
     boxes = [text.get_window_extent() for text in texts]
@@ -282,7 +394,7 @@ def test_the_figure_is_saved_from_the_folder(tmp_path):
     folder.write_summary({})
     assert save_run_figure(folder.path) == folder.figure
     image = imread(folder.figure)
-    assert image.shape[:2] == (200 * 6.74, 1280)
+    assert image.shape[:2] == (200 * 6.91, 1280)
     assert image[..., :3].std() > 0.05
     assert {path.name for path in folder.path.iterdir()} == {
         "config.json", "result.nc", "summary.json", "figure.png",

@@ -29,6 +29,8 @@ ORDER = (
     "interruption",
     "options",
     "printed",
+    "terminal",
+    "mistakes",
     "cli",
 )
 # A layer that may use less than all layers before it (`None`: the package itself, which names all).

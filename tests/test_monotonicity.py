@@ -1,5 +1,6 @@
 """The verdict against a brute-force reading of its definition, and its hard corners."""
 
+import json
 import math
 from itertools import pairwise
 
@@ -60,6 +61,18 @@ def brute_force(pairs, known):
     return verdict, steps, max([0.0, *(-low for low, _ in falls)])
 
 
+def certain_rises(pairs, known):
+    """All rises beyond the bars, from the definition: by how much at least, where, and the rise."""
+    n, found = len(pairs), []
+    for i in range(n):
+        for j in range(i + 1, n):
+            least = interval(*pairs[j])[0] - interval(*pairs[i])[1]
+            found.append((least, (i, j), pairs[j][0] - pairs[i][0], pairs[i][1] + pairs[j][1]))
+    for i, (fall, error) in enumerate(known or []):
+        found.append((-interval(fall, error)[1], (i, i + 1), -fall, error))
+    return [rise for rise in found if rise[0] > 0]
+
+
 def ask(pairs, known=None):
     keywords = {}
     if known is not None:
@@ -80,6 +93,63 @@ def test_the_answer_is_that_of_the_definition(sequence):
     assert answer.largest_possible_rise == rise
     assert (answer.falls, answer.rises) == (steps.count(-1), steps.count(1))
     assert answer.falls + answer.rises + answer.undecided == len(steps)
+
+
+@settings(max_examples=250, deadline=None)
+@given(sequences())
+@example(([(1.0, 0.0), (2.0, 0.0), (0.5, 0.0)], [(-3.0, 0.0), (1.5, 0.0)]))
+def test_where_it_rises_and_falls_is_that_of_the_definition(sequence):
+    pairs, known = sequence
+    answer, rises = ask(pairs, known), certain_rises(pairs, known)
+    told = answer.largest_rise
+    assert (told is None) == (rises == [])
+    if told is not None:
+        largest = max(size for _, _, size, _ in rises)
+        candidates = [rise for rise in rises if rise[2] == largest]
+        assert (told.between, told.size, told.error) in [rise[1:] for rise in candidates]
+    placed = [i for i, pair in enumerate(pairs) if math.isfinite(sum(pair))]
+    first = max([0, *(between[0] + 1 for _, between, _, _ in rises)])
+    later = [i for i in placed if i >= first]
+    assert answer.decreasing_from == (later[0] if len(later) > 1 else None)
+    if len(placed) < 2:
+        assert answer.net_fall is None
+    else:
+        assert answer.net_fall.between == (placed[0], placed[-1])
+        assert answer.net_fall.size == pairs[placed[0]][0] - pairs[placed[-1]][0]
+        assert answer.net_fall.error == pairs[placed[0]][1] + pairs[placed[-1]][1]
+
+
+def test_a_rise_at_the_start_is_told_with_its_place_and_what_comes_after():
+    """As the main job's does: up at first, by a little, and then down by a quarter."""
+    values = [12.2004, 12.2117, 12.2158, 12.2149, 11.0, 9.05]
+    steps = [0, 10, 50, 100, 500, 12_000]
+    answer = monotonicity(values, [0.0012] * 6, at=steps)
+    assert answer.verdict == "not decreasing"
+    assert answer.largest_rise.between == (0, 50)
+    assert answer.largest_rise.size == pytest.approx(0.0154)
+    assert answer.largest_rise.error == pytest.approx(0.0024)
+    assert answer.largest_rise.relative == pytest.approx(0.00126, abs=1e-5)
+    assert answer.decreasing_from == 50
+    assert answer.net_fall.between == (0, 12_000)
+    assert answer.net_fall.relative == pytest.approx(0.258, abs=1e-3)
+    assert monotonicity(values[2:], [0.0012] * 4, at=steps[2:]).largest_rise is None
+
+
+def test_the_largest_rise_is_not_the_one_with_the_narrowest_bars():
+    answer = monotonicity([12.2, 12.216, 12.215], [0.0012, 0.0012, 0.0001], at=[0, 50, 100])
+    assert answer.largest_rise.between == (0, 50)
+
+
+def test_what_rises_to_the_end_falls_from_nowhere():
+    answer = monotonicity([1.0, 2.0, math.nan, 3.0], [0.1] * 4)
+    assert (answer.decreasing_from, answer.net_fall.size) == (None, -2.0)
+    assert answer.largest_rise.between == (0, 3)
+
+
+def test_a_relative_change_of_nothing_is_not_known():
+    answer = monotonicity([0.0, 1.0], [0.1, 0.1])
+    assert math.isnan(answer.largest_rise.relative)
+    assert answer.summary()["largest_rise"]["relative"] is None
 
 
 @settings(max_examples=100, deadline=None)
@@ -181,13 +251,17 @@ def test_bars_that_contradict_each_other_never_give_decreasing():
 
 
 def test_the_summary_is_the_contracts():
-    assert monotonicity([3.0, 2.0, 2.5], [0.0, 0.0, 0.0]).summary() == {
+    assert monotonicity([3.0, 2.0, 2.5], [0.0, 0.0, 0.0], at=[0, 5, 9]).summary() == {
         "verdict": "not decreasing",
         "falls": 1,
         "rises": 1,
         "undecided": 0,
         "largest_possible_rise": 0.5,
+        "largest_rise": {"size": 0.5, "error": 0.0, "relative": 0.25, "between": [5, 9]},
+        "net_fall": {"size": 0.5, "error": 0.0, "relative": 0.5 / 3.0, "between": [0, 9]},
+        "decreasing_from": None,
     }
+    assert json.loads(json.dumps(monotonicity([], []).summary()))["largest_rise"] is None
 
 
 @pytest.mark.parametrize(
@@ -204,6 +278,8 @@ def test_the_summary_is_the_contracts():
         (([1.0, 2.0], [0.1, 0.1]), {"falls": [1.0] * 2, "fall_errors": [1.0] * 2}, "one entry per"),
         (([1.0, 2.0], [0.1, 0.1]), {"falls": [], "fall_errors": []}, "one entry per step"),
         (([1.0], [0.1]), {"falls": [1.0], "fall_errors": [1.0]}, "one entry per step"),
+        (([1.0, 2.0], [0.1, 0.1]), {"at": [0]}, "at must hold one integer for each of the 2"),
+        (([1.0, 2.0], [0.1, 0.1]), {"at": [0.5, 1.0]}, "at must hold one integer"),
     ],
 )
 def test_nonsense_is_refused(args, keywords, message):

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from thalweg.experiments.wording import rise_told
+
 
 def table(summary: dict[str, Any]) -> str:
     """Return the few lines that are printed at the end."""
@@ -10,6 +12,8 @@ def table(summary: dict[str, Any]) -> str:
     rows = [head, *(_row(run) for run in summary["runs"])]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    rises = [(run, rise_told(_of_limit(run)["monotonicity"])) for run in summary["runs"]]
+    told = [f"step size {run['step_size']:g}, {limit}: {rise}" for run, rise in rises if rise]
     advice = [
         f"step size {run['step_size']:g}: {a}" for run in summary["runs"] for a in run["advice"]
     ]
@@ -21,16 +25,12 @@ def table(summary: dict[str, Any]) -> str:
         for run in summary["runs"]
         if "certificate" in run
     ]
-    return "\n".join(line.rstrip() for line in (*lines, *advice, work, *certificates))
+    return "\n".join(line.rstrip() for line in (*lines, *told, *advice, work, *certificates))
 
 
 def _row(run: dict[str, Any]) -> tuple[str, ...]:
-    final, steps = run["final"], run["monotonicity"]
-    value, error = final["gfs_sharpness"], final["gfs_sharpness_error"]
-    if "truncated" in run:
-        truncated = run["truncated"]
-        value, error = truncated["sharpness"], truncated["sharpness_error"]
-        steps = truncated["monotonicity"]
+    final, limit = run["final"], _of_limit(run)
+    value, error, steps = limit["sharpness"], limit["sharpness_error"], limit["monotonicity"]
     return (
         f"{run['step_size']:g}",
         _number(run["threshold"], ".5g"),
@@ -42,6 +42,18 @@ def _row(run: dict[str, Any]) -> tuple[str, ...]:
         f"{steps['verdict']} ({steps['falls']} falls, {steps['rises']} rises, "
         f"{steps['undecided']} undecided)",
     )
+
+
+def _of_limit(run: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of the truncated sharpness where it was measured, else of the GFS's."""
+    if "truncated" in run:
+        return run["truncated"]
+    final = run["final"]
+    return {
+        "sharpness": final["gfs_sharpness"],
+        "sharpness_error": final["gfs_sharpness_error"],
+        "monotonicity": run["monotonicity"],
+    }
 
 
 def _number(value: float | None, form: str) -> str:

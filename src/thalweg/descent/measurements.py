@@ -51,7 +51,8 @@ class Measurement(Protocol):
     name
         The dimension of its variables is called `<name>_step`.
     every, start
-        Measured at the steps `start`, `start + every`, ..., and at the last step.
+        Measured at the steps `start`, `start + every`, ..., and at the last step. One that also has
+        an attribute `also`, steps in any order, is measured at these, too.
     variables
         The names of the values and their attributes in the dataset (`long_name`, `units`).
     """
@@ -83,9 +84,12 @@ def scheduled_steps(measurement: Measurement, steps: int) -> np.ndarray:
     --------
     >>> scheduled_steps(Quantity("norm", max, every=4), 10)
     array([ 0,  4,  8, 10])
+    >>> scheduled_steps(Quantity("norm", max, every=4, also=(1, 2, 50)), 10)
+    array([ 0,  1,  2,  4,  8, 10])
     """
     regular = np.arange(measurement.start, steps + 1, measurement.every, dtype=np.int64)
-    return np.union1d(regular, np.asarray([steps], np.int64))
+    also = [step for step in getattr(measurement, "also", ()) if step <= steps]
+    return np.union1d(regular, np.asarray([*also, steps], np.int64))
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,8 @@ class Quantity:
         The name of the variable; its dimension is `<name>_step`.
     function
         `function(problem, w)` returns a number (or an array of one element).
-    every, start
-        Schedule, in steps: `start`, `start + every`, ..., and the last step.
+    every, start, also
+        Schedule, in steps: `start`, `start + every`, ..., those of `also`, and the last step.
     long_name, units
         Attributes of the variable.
     gradient_evaluations
@@ -120,6 +124,7 @@ class Quantity:
     long_name: str = ""
     units: str = "1"
     gradient_evaluations: float = 0.0
+    also: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_schedule(self)
@@ -161,7 +166,7 @@ def listed(measurements: Any) -> list[Measurement]:
 
 
 def check_schedule(measurement: Measurement) -> None:
-    """Raise a ValueError unless `every` is a positive and `start` a non-negative integer."""
+    """Raise a ValueError unless `every` is a positive integer and no other step is negative."""
     if isinstance(measurement, type) or not all(
         hasattr(measurement, name) for name in ("name", "variables", "every", "start", "measure")
     ):
@@ -169,12 +174,22 @@ def check_schedule(measurement: Measurement) -> None:
             f"{measurement!r} is no measurement: give objects such as thalweg.Sharpness()"
         )
     for name, least in (("every", 1), ("start", 0)):
-        value = getattr(measurement, name)
-        if not hasattr(value, "__index__") or not least <= operator.index(value) < 2**63:
-            raise ValueError(
-                f"{name} of the measurement {measurement.name!r} must be an integer of at least "
-                f"{least} (in steps) and below 2**63, got {value!r}"
-            )
+        _check_step(measurement, name, getattr(measurement, name), least)
+    also = getattr(measurement, "also", ())
+    if isinstance(also, str) or not isinstance(also, Iterable):
+        raise ValueError(
+            f"also of the measurement {measurement.name!r} must be a tuple of steps, got {also!r}"
+        )
+    for step in also:
+        _check_step(measurement, "each step in also", step, 0)
+
+
+def _check_step(measurement: Measurement, name: str, value: Any, least: int) -> None:
+    if not hasattr(value, "__index__") or not least <= operator.index(value) < 2**63:
+        raise ValueError(
+            f"{name} of the measurement {measurement.name!r} must be an integer of at least "
+            f"{least} (in steps) and below 2**63, got {value!r}"
+        )
 
 
 def check_budget_of_time(seconds: float) -> None:

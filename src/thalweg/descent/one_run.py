@@ -230,7 +230,7 @@ class Descent:
                 f"The run was stopped at step {step} of {steps}: resume it, or run it again, to "
                 "finish it."
             )
-        elif loss <= self.limit:
+        elif loss <= self.limit and _is_finite(self.w):
             message = (
                 f"Gradient descent cannot go on from step {step}: the loss is {loss:.3g}, but its "
                 "gradient is not finite, whatever the step size (as that of a root at 0): start "
@@ -243,3 +243,8 @@ class Descent:
                 f"{self.books.step_sizes[self.run]:g}."
             )
         return Outcome(self.w, status, message, step)
+
+
+def _is_finite(w: PyTree) -> bool:
+    leaves = jax.tree.leaves(eqx.filter(w, eqx.is_inexact_array))
+    return all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in leaves)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import numpy as np
 from jaxtyping import PyTree
 
 from thalweg.curvature import Eigenpairs, top_eigenpairs
@@ -16,6 +15,7 @@ from thalweg.descent.measurements import (
     check_budget_of_time,
     check_schedule,
 )
+from thalweg.descent.values import flags, value_and_reached, values_of_flow, variables_of_flow
 from thalweg.flow.course import Course, Courses, Landing
 from thalweg.flow.exponential import exponential_move
 from thalweg.flow.fall import Fall, gfs_sharpness_fall
@@ -51,8 +51,8 @@ class EigenStatus(Named):
 _EIGEN_ADVICE = {
     EigenStatus.CONVERGED: "The eigensolver converged.",
     EigenStatus.NOT_CONVERGED: (
-        "The eigensolver did not converge: the value is no more accurate than its error says; use "
-        "float64."
+        "The eigensolver did not converge: sharpness_reached, which it came to, is no more "
+        "accurate than sharpness_error says; use float64."
     ),
     EigenStatus.NON_FINITE: (
         "The Hessian is not finite: check whether the loss has second derivatives there."
@@ -66,12 +66,13 @@ class Sharpness:
 
     Variables: `sharpness` and `sharpness_error` (the residual of the eigenpair, which bounds its
     distance to an eigenvalue), in units of loss per squared parameter; `sharpness_status` (the
-    number of an `EigenStatus`).
+    number of an `EigenStatus`). Where the eigensolver did not converge, `sharpness` is NaN, and
+    `sharpness_reached` the number that it came to, within the same residual of an eigenvalue.
 
     Parameters
     ----------
-    every, start
-        Schedule, in steps: `start`, `start + every`, ..., and the last step.
+    every, start, also
+        Schedule, in steps: `start`, `start + every`, ..., those of `also`, and the last step.
     tol
         Relative tolerance on the residual of the eigenpair.
     """
@@ -79,6 +80,7 @@ class Sharpness:
     every: int = 50
     start: int = 0
     tol: float = 1e-4
+    also: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_schedule(self)
@@ -94,11 +96,15 @@ class Sharpness:
         """Sharpness, its error bar and its status."""
         return {
             "sharpness": {"long_name": "sharpness", "units": "1"},
+            "sharpness_reached": {
+                "long_name": "what an eigensolver came to that did not converge",
+                "units": "1",
+            },
             "sharpness_error": {"long_name": "residual of the sharpness", "units": "1"},
             "sharpness_status": {
                 "long_name": "how the eigensolver ended",
                 "units": "1",
-                **_flags(EigenStatus),
+                **flags(EigenStatus),
             },
         }
 
@@ -106,9 +112,12 @@ class Sharpness:
         """Return the sharpness at `w`; `memory` is the last top eigenvector."""
         top = top_eigenpairs(problem, w, k=1, start=memory, tol=self.tol)
         is_finite = math.isfinite(float(top.values[0]))
-        status = EigenStatus.CONVERGED if top.converged else EigenStatus.NOT_CONVERGED
+        is_value = is_finite and bool(top.converged)
+        status = EigenStatus.CONVERGED if is_value else EigenStatus.NOT_CONVERGED
+        value, reached = value_and_reached(float(top.values[0]), is_value)
         values = {
-            "sharpness": float(top.values[0]),
+            "sharpness": value,
+            "sharpness_reached": reached,
             "sharpness_error": float(top.residuals[0]),
             "sharpness_status": float(status if is_finite else EigenStatus.NON_FINITE),
         }
@@ -121,9 +130,11 @@ class GFSSharpness:
     """The sharpness of the gradient flow solution, with its error bar, status and cost.
 
     Variables: `gfs_sharpness`, `gfs_sharpness_error` (absolute), `gfs_status` (the number of a
-    `thalweg.flow.Status`) and `gfs_gradient_evaluations`; `gfs_fall` and `gfs_fall_error`, the fall
-    to the next measured value. The fall is measured by itself (`thalweg.flow.gfs_sharpness_fall`)
-    only where the error bars of the two values leave open whether it is one; else it is NaN.
+    `thalweg.flow.Status`) and `gfs_gradient_evaluations`. Where the flow did not settle at a
+    minimiser, or nothing is known of its error, `gfs_sharpness` is NaN, and `gfs_sharpness_reached`
+    the sharpness (or a bound on it) where the flow stood. `gfs_fall` and `gfs_fall_error` are the
+    fall to the next measured value: measured by itself (`thalweg.flow.gfs_sharpness_fall`) only
+    where the error bars of the two values leave open whether it is one; else NaN.
 
     Parameters
     ----------
@@ -146,6 +157,7 @@ class GFSSharpness:
     method: Method | None = None
     max_gradient_evaluations: float = 200_000
     max_seconds: float = math.inf
+    also: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_schedule(self)
@@ -162,23 +174,7 @@ class GFSSharpness:
     def variables(self) -> dict[str, Attributes]:
         """Value, error bar, status and cost."""
         return {
-            "gfs_sharpness": {
-                "long_name": "sharpness of the gradient flow solution",
-                "units": "1",
-            },
-            "gfs_sharpness_error": {
-                "long_name": "error bar of the GFS sharpness (absolute)",
-                "units": "1",
-            },
-            "gfs_status": {
-                "long_name": "how the flow ended",
-                "units": "1",
-                **_flags(Status),
-            },
-            "gfs_gradient_evaluations": {
-                "long_name": "work of one gradient flow solution",
-                "units": "gradients",
-            },
+            **variables_of_flow("gfs", {"long_name": "sharpness of the gradient flow solution"}),
             "gfs_fall": {
                 "long_name": "fall to the next GFS sharpness, where measured by itself",
                 "units": "1",
@@ -209,15 +205,13 @@ class GFSSharpness:
             standing=standing.flow,
             max_seconds=self.max_seconds,
         )
+        work = float(solution.gradient_evaluations)
         values = {
-            "gfs_sharpness": float(solution.sharpness),
-            "gfs_sharpness_error": float(solution.sharpness_error),
-            "gfs_status": float(solution.status),
-            "gfs_gradient_evaluations": float(solution.gradient_evaluations),
+            **values_of_flow("gfs", solution, work),
             "gfs_fall": math.nan,
             "gfs_fall_error": math.nan,
         }
-        work, of_previous = float(solution.gradient_evaluations), {}
+        of_previous = {}
         if last is not None and last.is_neighbour and _is_open(last.solution, solution):
             there = _standing_at(report, lambda flow: _Standing(solution, None))
             fall = self._fall(problem, last, w, there)
@@ -276,13 +270,6 @@ def _is_open(one: FlowSolution, other: FlowSolution) -> bool:
     if not (one.converged and other.converged) or one.courses is None:
         return False
     return abs(one.sharpness - other.sharpness) <= one.sharpness_error + other.sharpness_error
-
-
-def _flags(kind: type[Named]) -> dict[str, Any]:
-    return {
-        "flag_values": np.asarray([float(status) for status in kind]),
-        "flag_meanings": " ".join(status.name.lower() for status in kind),
-    }
 
 
 def _check_positive(name: str, value: float) -> None:

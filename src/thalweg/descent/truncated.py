@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from jaxtyping import PyTree
 
 from thalweg.descent.measurements import (
@@ -14,6 +13,7 @@ from thalweg.descent.measurements import (
     check_budget_of_time,
     check_schedule,
 )
+from thalweg.descent.values import no_value, values_of_flow, variables_of_flow
 from thalweg.flow.solution import Status
 from thalweg.flow.truncated import truncated_sharpness
 from thalweg.problems import COST, Problem
@@ -26,14 +26,15 @@ class TruncatedSharpness:
     It is not the GFS sharpness, and has variables of its own: `truncated_sharpness`,
     `truncated_sharpness_error` (absolute), `truncated_status` (the number of a
     `thalweg.flow.Status`) and `truncated_gradient_evaluations`. From an iterate whose loss is at or
-    below the level there is none: NaN, with the status `BELOW_LEVEL`.
+    below the level there is none: NaN, with the status `BELOW_LEVEL`. Where the flow did not reach
+    the level, the value is NaN, and `truncated_sharpness_reached` is that where the flow stood.
 
     Parameters
     ----------
     level
         The loss level, one for the whole run: choose it below the losses of the run.
-    every, start
-        Schedule, in steps: `start`, `start + every`, ..., and the last step.
+    every, start, also
+        Schedule, in steps: `start`, `start + every`, ..., those of `also`, and the last step.
     rtol
         Relative accuracy wanted of the sharpness.
     max_gradient_evaluations
@@ -48,6 +49,7 @@ class TruncatedSharpness:
     rtol: float = 1e-4
     max_gradient_evaluations: float = 200_000
     max_seconds: float = math.inf
+    also: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_schedule(self)
@@ -66,32 +68,16 @@ class TruncatedSharpness:
     @property
     def variables(self) -> dict[str, Attributes]:
         """Value, error bar, status and cost; the level is an attribute of the value."""
-        return {
-            "truncated_sharpness": {
-                "long_name": f"sharpness where the flow first reaches the loss {self.level:g}",
-                "units": "1",
-                "level": self.level,
-            },
-            "truncated_sharpness_error": {
-                "long_name": "error bar of the truncated sharpness (absolute)",
-                "units": "1",
-            },
-            "truncated_status": {
-                "long_name": "how the flow ended",
-                "units": "1",
-                "flag_values": np.asarray([float(status) for status in Status]),
-                "flag_meanings": " ".join(status.name.lower() for status in Status),
-            },
-            "truncated_gradient_evaluations": {
-                "long_name": "work of one truncated flow",
-                "units": "gradients",
-            },
+        value = {
+            "long_name": f"sharpness where the flow first reaches the loss {self.level:g}",
+            "level": self.level,
         }
+        return variables_of_flow("truncated", value)
 
     def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
         """Follow the flow from `w` to the level."""
         if not float(problem(w)) > self.level:
-            return self._reading(math.nan, math.nan, Status.BELOW_LEVEL, COST.loss)
+            return Reading(no_value("truncated", Status.BELOW_LEVEL, COST.loss), None, COST.loss)
         solution = truncated_sharpness(
             problem,
             w,
@@ -101,13 +87,5 @@ class TruncatedSharpness:
             report=report,
             max_seconds=self.max_seconds,
         )
-        return self._reading(
-            float(solution.sharpness),
-            float(solution.sharpness_error),
-            solution.status,
-            COST.loss + float(solution.gradient_evaluations),
-        )
-
-    def _reading(self, value: float, error: float, status: Status, work: float) -> Reading:
-        values = (value, error, float(status), work)
-        return Reading(dict(zip(self.variables, values, strict=True)), None, work)
+        work = COST.loss + float(solution.gradient_evaluations)
+        return Reading(values_of_flow("truncated", solution, work), None, work)

@@ -88,9 +88,8 @@ _SMALL_NETWORK = Chapter(
         steps=3000,
         sharpness_every=10,
         gfs_every=250,
-        gfs_start=250,
     ),
-    8e4,
+    9e4,
 )
 _NETWORK = Chapter(
     "mlp",
@@ -98,7 +97,7 @@ _NETWORK = Chapter(
     "A tanh network of two hidden layers of 64 units on handwritten digits. The flows are "
     "integrated, with error bars.",
     DigitsMLP(),
-    1e5,
+    1.4e5,
 )
 _ARCHITECTURES = [
     Chapter(
@@ -111,7 +110,6 @@ _ARCHITECTURES = [
             step_size=(0.075, 0.17, 0.2),
             steps=6000,
             gfs_every=500,
-            gfs_start=500,
         ),
         4e4,
     ),
@@ -128,9 +126,8 @@ _ARCHITECTURES = [
             step_size=(0.08, 0.19, 0.23),
             steps=3000,
             gfs_every=250,
-            gfs_start=250,
         ),
-        4e4,
+        6e4,
     ),
     Chapter(
         "transformer",
@@ -144,7 +141,6 @@ _ARCHITECTURES = [
             step_size=(0.05, 0.16, 0.18),
             steps=6000,
             gfs_every=500,
-            gfs_start=500,
         ),
         4e4,
     ),
@@ -161,7 +157,6 @@ _LARGE = [
             step_size=(0.08, 0.18, 0.22),
             steps=6000,
             gfs_every=500,
-            gfs_start=500,
         ),
         2e5,
     ),
@@ -175,7 +170,6 @@ _LARGE = [
             step_size=(0.1, 0.23, 0.27),
             steps=6000,
             gfs_every=500,
-            gfs_start=500,
         ),
         2e5,
     ),
@@ -192,7 +186,6 @@ _LARGE = [
             step_size=(0.025, 0.066, 0.093),
             steps=6000,
             gfs_every=500,
-            gfs_start=500,
         ),
         2e5,
     ),

@@ -13,6 +13,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from thalweg.experiments.summary import SETTLED as SETTLED_FLOWS
+from thalweg.experiments.wording import rise_told
+
 LEVEL = 1e-6
 """Rises of this size, relative to the GFS sharpness, may be left open: it has become constant."""
 
@@ -98,9 +101,8 @@ def _falls(data: xr.Dataset, summary: dict[str, Any], confirmation: str | None) 
     )
     if values.size:
         evidence += f"; from {values[0]:.5g} to {values[-1]:.5g}"
-    if found["rises"]:
-        largest = np.max(np.diff(values) / values[:-1])
-        evidence += f"; the largest rise from one value to the next is {largest:.1g}, relatively"
+    if told := rise_told(found):
+        evidence += f"; {told}"
     elif found["undecided"] and rise is not None:
         evidence += (
             f"; none of these can be a rise by more than {rise / values[-1]:.1g}, relatively"
@@ -172,12 +174,19 @@ def _stays_under(data: xr.Dataset) -> Claim:
 
 
 def _known(data: xr.Dataset, name: str) -> NDArray[np.float64]:
-    """Return what is known of a variable; a sharpness only where its eigensolver converged."""
+    """Return what is known of a variable; a sharpness only where eigensolver or flow settled."""
     values = data[name].values.astype(float)
     known = np.isfinite(values)
-    if name == "sharpness" and "sharpness_status" in data:
-        known &= data["sharpness_status"].values == 0
+    status, settled = _SETTLED_BY.get(name, ("", []))
+    if status in data:
+        known &= np.isin(data[status].values, settled)
     return values[known]
+
+
+_SETTLED_BY = {
+    "sharpness": ("sharpness_status", [0.0]),
+    "gfs_sharpness": ("gfs_status", SETTLED_FLOWS),
+}
 
 
 def _rises(values: NDArray[np.float64]) -> int:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from thalweg import descent, flow
 from thalweg.experiments.experiment import DescentExperiment
+from thalweg.experiments.summary import judged
 from thalweg.flow.solution import Status
 
 TIGHTER = 0.1
@@ -65,9 +65,10 @@ def confirm_rise(config: DescentExperiment, data: xr.Dataset) -> Confirmation | 
     data
         Its stored results, at one entry of `run`.
     """
-    steps = _largest_rise(data)
-    if steps is None:
+    found = judged(data).largest_rise
+    if found is None:
         return None
+    steps = found.between
     problem, start = config.build()
     step_size = float(data["step_size"])
     asked: dict[str, Any] = {
@@ -86,32 +87,6 @@ def confirm_rise(config: DescentExperiment, data: xr.Dataset) -> Confirmation | 
         if fall.status is Status.CONVERGED:
             rise = -fall.fall, fall.error
     return Confirmation(steps, before, after, rise, asked["rtol"])
-
-
-def _largest_rise(data: xr.Dataset) -> tuple[int, int] | None:
-    """Return the steps `(i, j)`, `i < j`, between which the value rises most beyond its bars.
-
-    Differences that were measured by themselves count only where the values show no rise.
-    """
-    values = data["gfs_sharpness"].values.astype(float)
-    errors = data["gfs_sharpness_error"].values.astype(float)
-    steps = data["gfs_step"].values
-    settled = [float(status) for status in Status if status.is_settled]
-    known = np.isfinite(values) & np.isfinite(errors) & np.isin(data["gfs_status"].values, settled)
-    lower = np.where(known, values - errors, -np.inf)
-    upper = np.where(known, values + errors, np.inf)
-    highest = np.maximum.accumulate(lower[::-1])[::-1]
-    gaps = highest[1:] - upper[:-1]
-    if gaps.size and np.max(gaps) > 0:
-        first = int(np.argmax(gaps))
-        later = first + 1 + int(np.argmax(lower[first + 1 :]))
-        return int(steps[first]), int(steps[later])
-    if "gfs_fall" in data:
-        least = -(data["gfs_fall"] + data["gfs_fall_error"]).fillna(np.inf).values[:-1]
-        if least.size and np.max(least) > 0:
-            first = int(np.argmax(least))
-            return int(steps[first]), int(steps[first + 1])
-    return None
 
 
 def _shown(value: tuple[float, float]) -> str:

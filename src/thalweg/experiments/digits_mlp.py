@@ -27,8 +27,8 @@ class DigitsMLP(DescentExperiment):
     steps: int = 12_000
     sharpness_every: int = 50
     gfs_every: int = 500
-    # The flow from the random start is by far the longest, and GD has not sharpened there yet.
-    gfs_start: int = 500
+    # At first the GFS sharpness rises, which every 500 steps would hide.
+    gfs_also: tuple[int, ...] = (10, 50, 100)
     samples: int = 300
     widths: tuple[int, ...] = (64, 64)
     seed: int = 0

@@ -86,6 +86,8 @@ class DescentExperiment(Experiment):
         Measure the GFS sharpness (that of the gradient flow solution) at every so many steps.
     gfs_start
         The first step at which the GFS sharpness is measured.
+    gfs_also
+        Further steps at which the GFS sharpness is measured.
     rtol
         Relative accuracy wanted of the GFS sharpness.
     max_gradient_evaluations
@@ -99,7 +101,8 @@ class DescentExperiment(Experiment):
     steps: int
     sharpness_every: int
     gfs_every: int
-    gfs_start: int
+    gfs_start: int = 0
+    gfs_also: tuple[int, ...] = ()
     rtol: float = 1e-4
     max_gradient_evaluations: float = 200_000
     max_flow_seconds: float | None = None
@@ -133,6 +136,7 @@ class DescentExperiment(Experiment):
         return {
             "every": self.gfs_every,
             "start": self.gfs_start,
+            "also": self.gfs_also,
             "rtol": self.rtol,
             "max_gradient_evaluations": self.max_gradient_evaluations,
             "max_seconds": self.max_flow_seconds or math.inf,
@@ -158,6 +162,8 @@ class DescentExperiment(Experiment):
         for name in ("steps", "sharpness_every", "gfs_every"):
             self.check_at_least(name, 1)
         self.check_at_least("gfs_start", 0)
+        if not all(0 <= step <= MOST for step in self.gfs_also):
+            raise ValueError(f"gfs_also must hold steps of at least 0, got {self.gfs_also}")
         values = 1 + 3 / self.sharpness_every + 6 / self.gfs_every
         check_fits(
             BYTES_A_RESULT * len(self.step_size or self.relative_step_size) * self.steps * values,

@@ -40,6 +40,8 @@ class Network(DescentExperiment):
         Measure the GFS sharpness (cross-entropy: the truncated sharpness) at every so many steps.
     gfs_start
         The first step at which that is measured.
+    gfs_also
+        Further steps at which that is measured.
     rtol
         Relative accuracy wanted of it.
     architecture
@@ -83,7 +85,6 @@ class Network(DescentExperiment):
     steps: int = 2000
     sharpness_every: int = 20
     gfs_every: int = 200
-    gfs_start: int = 200
     architecture: Architecture = "vgg"
     activation: Literal["tanh", "relu", "gelu", "softplus"] = "tanh"
     widths: tuple[int, ...] = ()

@@ -17,7 +17,7 @@ from thalweg.experiments.claim import Claim
 from thalweg.experiments.experiment import DescentExperiment, Experiment, Study
 from thalweg.experiments.saving import Saver, differences, stamp
 from thalweg.experiments.stored import experiment_of, stored
-from thalweg.experiments.summary import summarise
+from thalweg.experiments.summary import summarise, with_rises
 from thalweg.lock import Lock
 from thalweg.problems import COST
 from thalweg.results import RunFolder, load
@@ -255,7 +255,8 @@ class Prepared:
             max_gradient_evaluations=budget.max_evaluations,
             checkpoint=self.checkpoint,
         )
-        dataset, summary = config.conclude(result.dataset, summarise(config.name, result))
+        summary = summarise(config.name, result)
+        dataset, summary = config.conclude(with_rises(result.dataset, summary), summary)
         saver.begin()
         _write(folder, config, dataset, summary)
         if descent.RunStatus.STOPPED not in result.status:

@@ -41,7 +41,6 @@ class Scalar(DescentExperiment):
     steps: int = 200
     sharpness_every: int = 1
     gfs_every: int = 2
-    gfs_start: int = 0
     depth: int | None = None
     init: tuple[float, ...] | None = None
     target: float = 1.0

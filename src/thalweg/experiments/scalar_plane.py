@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from thalweg.experiments.experiment import MANY_STEPS, Study, check_moderate
+from thalweg.experiments.wording import rise_told
 from thalweg.memory import check_fits
 
 if TYPE_CHECKING:
@@ -98,11 +99,12 @@ class ScalarPlane(Study):
         lines = []
         for run in summary["runs"]:
             final, told = run["final"], run["monotonicity"]
+            rise = rise_told(told)
             lines.append(
                 f"step size {run['step_size']:g}, 2/η = {run['threshold']:.5g}: {run['status']}, "
                 f"loss {_shown(final['loss'])}, GFS sharpness {_shown(final['gfs_sharpness'])}: "
                 f"{told['verdict']} ({told['falls']} falls, {told['rises']} rises, "
-                f"{told['undecided']} undecided)"
+                f"{told['undecided']} undecided)" + (f"; {rise}" if rise else "")
             )
         return "\n".join([*lines, f"{summary['seconds']:.1f} s"])
 

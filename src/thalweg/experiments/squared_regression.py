@@ -46,7 +46,6 @@ class SquaredRegressionExperiment(DescentExperiment):
     steps: int = 400
     sharpness_every: int = 1  # at every other step its oscillation, of period two, is not seen
     gfs_every: int = 1
-    gfs_start: int = 0
     data: Literal["sparse", "random", "diabetes"] = "sparse"
     samples: int | None = None
     dimension: int | None = None

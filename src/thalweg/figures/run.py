@@ -17,6 +17,15 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from thalweg.figures.marks import draw_marks
+from thalweg.figures.measured import (
+    Measured,
+    alone,
+    draw_failures,
+    failure_handles,
+    read,
+    variable_of,
+)
+from thalweg.figures.rises import draw_rise
 from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE
 
 _WIDTH, _PANEL_HEIGHT, _TITLE_HEIGHT, _LEGEND_ROW = 6.4, 2.0, 0.4, 0.17  # inches
@@ -45,16 +54,19 @@ def plot_run(dataset: xr.Dataset) -> Figure:
 
     Panels share the axis of steps. Loss is on a logarithmic axis, where losses that are not
     positive have no place. The dashed lines are the stability thresholds `2/step_size`, where
-    known. GFS sharpness carries its error bars and a band; hollow points are those whose flow
-    did not converge to the accuracy asked for, or whose error is not known; they have no part in
-    the band, and their bars may be cut by the frame. NaN is skipped.
+    known. GFS sharpness carries its error bars and a band; hollow points are those that are less
+    accurate than asked for, or whose error is not known; they have no part in the band, and their
+    bars may be cut by the frame. Where a flow or an eigensolver failed there is no point, whatever
+    number is stored: the line is broken, and a cross stands at the axis. Rings are around the two
+    points between which a GFS sharpness rises most, and from the dotted line on it rises nowhere.
 
     Parameters
     ----------
     dataset
         Results as stored (`result.nc`): `loss(run, step)`, and optionally
         `sharpness(run, sharpness_step)`, and `gfs_sharpness`, `gfs_sharpness_error`, `gfs_status`
-        on `(run, gfs_step)`, and likewise `truncated_sharpness` and its kin on
+        on `(run, gfs_step)`, `gfs_rise_step(run, rise_end)`, `gfs_decreasing_from(run)`, and
+        likewise `truncated_sharpness` and its kin on
         `(run, truncated_step)`; coordinates `step_size(run)` and `threshold(run)`. A quantity
         that is absent has no panel. `mark_run`, `mark_step`, `mark_label` on `(mark)`, if there
         are any: steps to be pointed out, as numbered vertical lines.
@@ -85,6 +97,11 @@ def plot_run(dataset: xr.Dataset) -> Figure:
         one = len(styles) == 1
         colours = [_GREY_OF_MARKS if one else _darker(style.colour) for style in styles]
         marks = draw_marks(list(grid), dataset, colours)
+        for name, (_, symbol) in _FLOWS.items():
+            if variable_of(name) in panels:
+                axes = grid[panels.index(variable_of(name))]
+                for run, colour in enumerate(colours):
+                    marks += draw_rise(axes, dataset, name, run, colour, symbol)
         grid[-1].set_xlabel("gradient descent step $t$")
         figure.align_ylabels(list(grid))
         title = dataset.attrs.get("experiment")
@@ -117,10 +134,10 @@ def _styles(dataset: xr.Dataset) -> list[_Style]:
 def _draw_loss(axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> None:
     drawn = False
     for run, style in enumerate(styles):
-        steps, loss = _known(dataset, "loss", run)
-        positive = loss > 0
+        loss = dataset["loss"].isel(run=run).values
+        positive = np.isfinite(loss) & (loss > 0)
         drawn |= bool(np.any(positive))
-        _draw_line(axes, steps[positive], loss[positive], style)
+        _draw_line(axes, dataset["step"].values[positive], loss[positive], style)
     if drawn:  # a logarithmic axis without a positive value is a warning
         axes.set_yscale("log")
     axes.set_ylabel("loss $L(w_t)$")
@@ -128,40 +145,49 @@ def _draw_loss(axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> None:
 
 def _draw_sharpness(axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> None:
     for run, style in enumerate(styles):
-        _draw_line(axes, *_known(dataset, "sharpness", run), style)
+        measured = read(dataset, "sharpness", run)
+        _draw_line(axes, measured.steps, measured.values, style)
+        draw_failures(axes, measured, run, style.colour)
         _draw_threshold(axes, dataset, run, style, zorder=3)
     axes.set_ylabel("sharpness $\\lambda(w_t)$")
 
 
 def _draw_flows(name: str, axes: Axes, dataset: xr.Dataset, styles: list[_Style]) -> None:
     for run, style in enumerate(styles):
-        steps, values = _known(dataset, f"{name}_sharpness", run)
-        errors, hollow = _quality(dataset, name, run)
-        few = len(steps) <= _MANY_MARKERS
-        axes.plot(steps, values, color=style.colour, linewidth=1.0, zorder=3)
-        # Bars that are not finite are left out; the point is hollow then.
-        bars = np.where(np.isfinite(errors), errors, np.nan)
-        band = np.where(hollow, np.nan, bars)
-        axes.fill_between(
-            steps, values - band, values + band, color=style.colour, alpha=0.25, linewidth=0
-        )
-        for marked, face in ((~hollow, style.colour), (hollow, "white")):
-            axes.errorbar(
-                steps[marked],
-                values[marked],
-                yerr=bars[marked],
-                fmt="o",
-                markersize=3.5 if few else (0 if face == style.colour else 3),
-                markerfacecolor=face,
-                color=style.colour,
-                elinewidth=0.8,
-                capsize=2.5 if few else 0,
-                zorder=4,
-            )
+        measured = read(dataset, name, run)
+        axes.plot(measured.steps, measured.values, color=style.colour, linewidth=1.0, zorder=3)
+        _draw_points(axes, measured, style)
+        draw_failures(axes, measured, run, style.colour)
         # Beneath the points: whether they are above or below it is what the panel is about.
         _draw_threshold(axes, dataset, run, style, zorder=1.5)
     _fit_axis(axes, dataset, name, styles)
     axes.set_ylabel(_FLOWS[name][0])
+
+
+def _draw_points(axes: Axes, measured: Measured, style: _Style) -> None:
+    """Draw points with their error bars, and the band of those that are as accurate as asked."""
+    steps, values, hollow = measured.steps, measured.values, measured.hollow
+    few = np.isfinite(values).sum() <= _MANY_MARKERS or bool(np.any(alone(values)))
+    # Bars that are not finite are left out; the point is hollow then.
+    bars = np.where(np.isfinite(measured.errors), measured.errors, np.nan)
+    band = np.where(hollow, np.nan, bars)
+    axes.fill_between(
+        steps, values - band, values + band, color=style.colour, alpha=0.25, linewidth=0
+    )
+    for chosen, face in ((~hollow, style.colour), (hollow, "white")):
+        marked = chosen & np.isfinite(values)
+        axes.errorbar(
+            steps[marked],
+            values[marked],
+            yerr=bars[marked],
+            fmt="o",
+            markersize=3.5 if few else (0 if face == style.colour else 3),
+            markerfacecolor=face,
+            color=style.colour,
+            elinewidth=0.8,
+            capsize=2.5 if few else 0,
+            zorder=4,
+        )
 
 
 def _fit_axis(axes: Axes, dataset: xr.Dataset, name: str, styles: list[_Style]) -> None:
@@ -171,10 +197,9 @@ def _fit_axis(axes: Axes, dataset: xr.Dataset, name: str, styles: list[_Style]) 
     """
     wanted: list[NDArray[np.float64]] = [_thresholds(dataset)]
     for run in range(len(styles)):
-        values = _known(dataset, f"{name}_sharpness", run)[1]
-        errors, hollow = _quality(dataset, name, run)
-        shown = np.where(hollow, 0.0, errors)
-        wanted += [values - shown, values + shown]
+        measured = read(dataset, name, run)
+        shown = np.where(measured.hollow, 0.0, measured.errors)
+        wanted += [measured.values - shown, measured.values + shown]
     ends = np.concatenate(wanted)
     ends = ends[np.isfinite(ends)]
     if len(ends) == 0:
@@ -186,9 +211,10 @@ def _fit_axis(axes: Axes, dataset: xr.Dataset, name: str, styles: list[_Style]) 
 
 def _draw_line(axes: Axes, steps: NDArray[Any], values: NDArray[np.float64], style: _Style) -> None:
     width = 0.7 if len(steps) > _MANY_ON_A_LINE else 1.2
-    # A single point has no line to be seen by.
-    marker = "o" if len(steps) == 1 else ""
-    axes.plot(steps, values, color=style.colour, linewidth=width, marker=marker, markersize=3.5)
+    dots: dict[str, Any] = {}
+    if np.any(lonely := alone(values)):  # which no line shows
+        dots = {"marker": "o", "markersize": 3.5, "markevery": lonely.tolist()}
+    axes.plot(steps, values, color=style.colour, linewidth=width, **dots)
 
 
 def _draw_threshold(
@@ -213,18 +239,20 @@ def _darker(colour: Any) -> tuple[float, float, float]:
 
 
 def _legend_handles(dataset: xr.Dataset, styles: list[_Style], panels: list[str]) -> list[Artist]:
+    one = len(styles) == 1
     handles: list[Artist] = [
         Line2D([], [], color=style.colour, linewidth=1.6, label=style.label) for style in styles
     ]
     if set(panels) != {"loss"} and np.any(np.isfinite(_thresholds(dataset))):
-        colour = "black" if len(styles) == 1 else GREY
+        colour = "black" if one else GREY
         handles.append(
             Line2D([], [], color=colour, linestyle=DASHES, label="stability threshold $2/\\eta$")
         )
     for name in _FLOWS:
         if f"{name}_sharpness" in panels:
             handles += _flow_handles(dataset, name, styles)
-    return handles
+    names = [name for name in ("sharpness", *_FLOWS) if variable_of(name) in panels]
+    return handles + failure_handles(dataset, names, len(styles), styles[0].colour if one else GREY)
 
 
 def _flow_handles(dataset: xr.Dataset, name: str, styles: list[_Style]) -> list[Artist]:
@@ -232,11 +260,11 @@ def _flow_handles(dataset: xr.Dataset, name: str, styles: list[_Style]) -> list[
     colour = styles[0].colour if len(styles) == 1 else GREY
     largest, any_hollow = 0.0, False
     for run in range(len(styles)):
-        values = _known(dataset, f"{name}_sharpness", run)[1]
-        errors, hollow = _quality(dataset, name, run)
-        any_hollow |= bool(np.any(hollow))
-        scaled = errors[~hollow] / np.maximum(np.abs(values[~hollow]), np.finfo(float).tiny)
-        largest = max(largest, float(np.max(scaled, initial=0.0)))
+        measured = read(dataset, name, run)
+        any_hollow |= bool(np.any(measured.hollow))
+        solid = np.isfinite(measured.values) & ~measured.hollow
+        sizes = np.maximum(np.abs(measured.values[solid]), np.finfo(float).tiny)
+        largest = max(largest, float(np.max(measured.errors[solid] / sizes, initial=0.0)))
     handles: list[Artist] = []
     if largest > 0:
         label = f"error bar of {_FLOWS[name][1]} (relative $\\leq$ {_rounded_up(largest)})"
@@ -270,24 +298,3 @@ def _thresholds(dataset: xr.Dataset) -> NDArray[np.float64]:
     if "threshold" not in dataset:
         return np.full(dataset["step_size"].size, np.nan)
     return np.atleast_1d(dataset["threshold"].values).astype(float)
-
-
-def _known(dataset: xr.Dataset, name: str, run: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return steps and values of one run where the value is finite."""
-    values = dataset[name].isel(run=run)
-    finite = np.isfinite(values.values)
-    return dataset[values.dims[0]].values[finite], values.values[finite].astype(float)
-
-
-def _quality(
-    dataset: xr.Dataset, name: str, run: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the errors of the known values of flows, and which of them to draw hollow."""
-    finite = np.isfinite(dataset[f"{name}_sharpness"].isel(run=run).values)
-    errors, status = np.full(finite.shape, np.nan), np.zeros(finite.shape)
-    if f"{name}_sharpness_error" in dataset:
-        errors = dataset[f"{name}_sharpness_error"].isel(run=run).values.astype(float)
-    if f"{name}_status" in dataset:
-        status = dataset[f"{name}_status"].isel(run=run).values
-    hollow = (status != 0) | ~np.isfinite(errors)
-    return errors[finite], hollow[finite]

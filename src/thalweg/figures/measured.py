@@ -1,0 +1,95 @@
+"""What was measured along a run, as it is to be drawn: values, failures, and which to doubt."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+# Numbers of a flow's status, as documented with `result.nc`: settled (converged, inaccurate,
+# set-valued), and no flow at all (below the level asked for).
+_SETTLED, _BELOW_LEVEL = (0, 1, 7), 9
+_CROSS: dict[str, Any] = {"marker": "x", "markersize": 5, "markeredgewidth": 1.2, "linestyle": ""}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A sharpness along one run; all arrays of shape `(n,)`.
+
+    Attributes
+    ----------
+    steps
+        Where it was to be measured.
+    values, errors
+        NaN where there is no value, or no error bar.
+    hollow
+        Values that are less accurate than asked for, or whose error is not known.
+    failed
+        Where it was measured, and nothing came of it.
+    """
+
+    steps: NDArray[Any]
+    values: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    hollow: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
+
+
+def read(dataset: xr.Dataset, name: str, run: int) -> Measured:
+    """Return "sharpness", or the sharpness of the flows "gfs" or "truncated".
+
+    A number whose flow or eigensolver failed, or whose error bar is infinite, is none.
+    """
+    variable = variable_of(name)
+    numbers = dataset[variable].isel(run=run)
+    values, unknown = numbers.values.astype(float), np.full(numbers.shape, np.nan)
+
+    def column(name: str) -> NDArray[np.float64]:
+        return dataset[name].isel(run=run).values.astype(float) if name in dataset else unknown
+
+    errors, status = column(f"{variable}_error"), column(f"{name}_status")
+    has_status = np.isfinite(status)
+    if name == "sharpness":  # its error is a residual, which its status judges
+        errors, settled = unknown, status == 0
+    else:
+        settled = np.isin(status, _SETTLED) & ~np.isinf(errors)
+    is_value = np.isfinite(values) & (settled | ~has_status)
+    hollow = is_value & ((has_status & (status != 0)) | ~np.isfinite(errors))
+    return Measured(
+        steps=dataset[numbers.dims[0]].values,
+        values=np.where(is_value, values, np.nan),
+        errors=errors,
+        hollow=hollow & (name != "sharpness"),
+        failed=has_status & (status != _BELOW_LEVEL) & ~is_value,
+    )
+
+
+def variable_of(name: str) -> str:
+    """Return the variable that holds the values of `name`."""
+    return name if name == "sharpness" else f"{name}_sharpness"
+
+
+def alone(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which values have no neighbour, so that no line shows them."""
+    known = np.concatenate([[False], np.isfinite(values), [False]])
+    return known[1:-1] & ~known[:-2] & ~known[2:]
+
+
+def draw_failures(axes: Axes, measured: Measured, run: int, colour: Any) -> None:
+    """Draw a cross at the axis wherever a measurement failed; those of several runs in rows."""
+    steps = measured.steps[measured.failed]
+    if steps.size:
+        height = np.full(steps.size, 0.04 * run)
+        where = axes.get_xaxis_transform()
+        axes.plot(steps, height, color=colour, transform=where, clip_on=False, zorder=5, **_CROSS)
+
+
+def failure_handles(dataset: xr.Dataset, names: list[str], runs: int, colour: Any) -> list[Artist]:
+    """Return the legend entry of crosses, if there are any."""
+    if not any(np.any(read(dataset, name, run).failed) for name in names for run in range(runs)):
+        return []
+    return [Line2D([], [], color=colour, label="failed: no value", **_CROSS)]
