@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from thalweg.descent.updates import Update
+from thalweg.descent.updates import Update, accepted
 from thalweg.problems import Problem
 
 CHUNK = 1024
@@ -74,8 +74,14 @@ def sound(iterate: Iterate, limit: Array) -> Array:
 
 
 def _step(problem: Problem, update: Update, iterate: Iterate) -> Iterate:
-    params = eqx.filter(iterate.w, eqx.is_inexact_array)
-    change, state = update.update(iterate.gradient, iterate.state, params)
+    params, rest = eqx.partition(iterate.w, eqx.is_inexact_array)
+    known = {
+        "value": iterate.loss,
+        "grad": iterate.gradient,
+        "value_fn": lambda params: problem(eqx.combine(params, rest)),
+    }
+    more = accepted(update, known)
+    change, state = update.update(iterate.gradient, iterate.state, params, **more)
     w = eqx.apply_updates(iterate.w, change)
     loss, gradient = problem.value_and_gradient(w)
     return Iterate(w, loss, gradient, state)

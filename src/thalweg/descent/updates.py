@@ -1,5 +1,6 @@
 """How a step is made from a gradient: plain gradient descent, or any optax transformation."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,8 +17,13 @@ class Update(Protocol):
         """Return the state before the first step."""
         ...
 
-    def update(self, updates: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
-        """Return what to add to the parameters, given their gradient, and the next state."""
+    @property
+    def update(self) -> Callable[..., tuple[PyTree, PyTree]]:
+        """`(gradient, state, params, **more) -> (change, state)`: what to add to the parameters.
+
+        `more` is what it takes, by name, of `value` (the loss), `grad` (the gradient again) and
+        `value_fn` (the function from parameters to the loss).
+        """
         ...
 
 
@@ -43,6 +49,14 @@ class GradientDescent(eqx.Module):
     def update(self, updates: PyTree, state: tuple[()], params: PyTree) -> tuple[PyTree, tuple[()]]:
         """Return `-step_size ∇L(w)` in the dtype of each gradient."""
         return jax.tree.map(lambda g: -self.step_size.astype(g.dtype) * g, updates), state
+
+
+def accepted(update: Update, more: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the arguments by name that the update takes besides the common three."""
+    parameters = inspect.signature(update.update).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        return more
+    return {name: value for name, value in more.items() if name in parameters}
 
 
 def update_for(optimizer: Optimizer | None, step_size: float) -> Update:
