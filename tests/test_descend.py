@@ -1,4 +1,5 @@
 import math
+import signal
 from dataclasses import dataclass, field
 
 import jax
@@ -11,6 +12,7 @@ import thalweg as tw
 import thalweg.descent.sharpness as sharpness_module
 from thalweg.descent import (
     GFSSharpness,
+    Interrupted,
     Quantity,
     Reading,
     RunStatus,
@@ -353,19 +355,55 @@ def test_the_progress_of_a_measurement_is_passed_on_and_can_stop_the_run():
     np.testing.assert_array_equal(run.dataset["calls"].values, [[1.0, -1.0, math.nan, math.nan]])
 
 
-def test_an_interrupt_keeps_what_there_is():
-    class Interrupted(Recorder):
-        def measure(self, problem, w, memory, report):
-            if memory == 2:
-                raise KeyboardInterrupt
-            return super().measure(problem, w, memory, report)
+class Impatient(Recorder):
+    """Ctrl-C comes when it is to measure for the third time."""
 
-    run = descend(loss, jnp.asarray(START), step_size=0.1, steps=20, measurements=[Interrupted()])
-    assert run.status == ["stopped"]
-    assert run.steps == [6]
+    def measure(self, problem, w, memory, report):
+        if memory == 2:
+            raise KeyboardInterrupt
+        return super().measure(problem, w, memory, report)
+
+
+def test_an_interrupt_goes_on_its_way_and_keeps_what_there_is():
+    with pytest.raises(KeyboardInterrupt) as caught:
+        descend(
+            loss, jnp.asarray(START), step_size=[0.1, 0.2], steps=20, measurements=[Impatient()]
+        )
+    assert type(caught.value) is Interrupted
+    assert "interrupted (steps: 6, 0); what was measured is in its .run" in str(caught.value)
+    run = caught.value.run
+    assert run.status == ["stopped", "stopped"]
+    assert run.steps == [6, 0]
     assert np.isfinite(run.dataset["loss"].values).sum() == 7
     assert np.isfinite(run.dataset["calls"].values).sum() == 2
     np.testing.assert_allclose(run.w[0], by_hand(START, 0.1, 6)[1], rtol=1e-13)
+
+
+def test_an_interrupt_ends_a_loop_over_runs():
+    done = []
+
+    def loop():
+        for size in (0.1, 0.2, 0.3):
+            done.append(size)
+            descend(loss, jnp.asarray(START), step_size=size, steps=9, measurements=[Impatient()])
+
+    with pytest.raises(KeyboardInterrupt):
+        loop()
+    assert done == [0.1]
+
+
+def test_a_signal_interrupts_as_well():
+    """As Ctrl-C does: the handler of Python raises wherever the program is."""
+    pressed = []
+
+    def press(progress):
+        if progress.step >= 3:
+            pressed.append(progress.step)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted) as caught:
+        descend(loss, jnp.asarray(START), step_size=0.1, steps=20, report=press)
+    assert caught.value.run.steps == pressed
 
 
 def test_a_second_run_compiles_nothing_new():

@@ -10,7 +10,7 @@ import thalweg as tw
 from thalweg import experiments, figures, results
 from thalweg.descent import EigenStatus, GFSSharpness, RunStatus
 from thalweg.descent.measurements import scheduled_steps
-from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
+from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment, runner
 from thalweg.experiments.chapters import Size, chapters
 from thalweg.experiments.summary import summarise
 from thalweg.flow.solution import Status
@@ -146,6 +146,20 @@ def test_a_report_stops_it_and_what_there_is_is_written(tmp_path):
     assert 20 <= run["steps"] < 40
     assert "run it again" in run["advice"][0]
     assert run["monotonicity"]["falls"] == np.isfinite(data["gfs_sharpness"].values).sum() - 1
+
+
+def test_an_interrupt_writes_what_there_is_and_goes_on_its_way(tmp_path):
+    config = Scalar(steps=40, sharpness_every=10, gfs_every=10)
+
+    def press(progress):
+        if progress.step >= 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        experiments.run(config, tmp_path / "run", report=press)
+    summary, _ = check_folder(tmp_path / "run", config, runs=1)
+    assert summary["runs"][0]["status"] == "stopped"
+    assert runner.resume(tmp_path / "run")["runs"][0]["status"] == "completed"
 
 
 def test_advice_where_flows_did_not_converge():

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -222,7 +223,7 @@ def _resume(arguments: list[str]) -> int:
 
 def _carry_out(prepare: Callable[[], Any], budget: Budget | None) -> int:
     """Run what `prepare` makes ready, and tell how it ended."""
-    from thalweg.descent import CheckpointError
+    from thalweg.descent import CheckpointError, Interrupted
     from thalweg.progress import display
 
     with mistakes_of_the_caller():
@@ -239,6 +240,9 @@ def _carry_out(prepare: Callable[[], Any], budget: Budget | None) -> int:
                 return interruption.signal is not None
 
             summary = prepared.run(report, budget, _warn)
+    except Interrupted:  # what there is was written, as after a signal that was noted
+        summary = prepared.claim.folder.read_summary() or {"runs": []}
+        interruption.signal = signal.SIGINT
     except CheckpointError as error:
         raise BadInputError(str(error)) from error
     except OSError as error:

@@ -9,7 +9,7 @@ from thalweg.descent.checkpoint import (
 )
 from thalweg.descent.descend import descend
 from thalweg.descent.measurements import Measurement, Quantity, Reading
-from thalweg.descent.run import Progress, Run
+from thalweg.descent.run import Interrupted, Progress, Run
 from thalweg.descent.sharpness import EigenStatus, GFSSharpness, Sharpness
 from thalweg.descent.truncated import TruncatedSharpness
 
@@ -18,6 +18,7 @@ __all__ = [
     "CheckpointError",
     "EigenStatus",
     "GFSSharpness",
+    "Interrupted",
     "Measurement",
     "Progress",
     "Quantity",

@@ -13,7 +13,7 @@ from thalweg.descent.checkpoint import Checkpoint, Outcome, RunStatus
 from thalweg.descent.measurements import Measurement, check_names, listed
 from thalweg.descent.one_run import Books, Descent, Report
 from thalweg.descent.record import Record
-from thalweg.descent.run import Run
+from thalweg.descent.run import Interrupted, Run
 from thalweg.descent.updates import (
     Optimizer,
     check_optimizer,
@@ -70,8 +70,8 @@ def descend(
     Run
         A run that diverges (loss or gradient not finite, or the loss above
         `1e6 max(|L(w0)|, 1)`) ends there with the status "diverged"; one that is stopped by
-        `report`, by its budget or by Ctrl-C has "stopped", as have those that come after it. Both
-        keep what they have.
+        `report` or by its budget has "stopped", as have those that come after it. Both keep what
+        they have.
 
     Raises
     ------
@@ -81,6 +81,8 @@ def descend(
         descent.
     TypeError
         A loss that does not return a scalar; parameters without a floating-point array.
+    Interrupted
+        A `KeyboardInterrupt` (Ctrl-C) on the way: its attribute `run` is the `Run` so far.
 
     Examples
     --------
@@ -122,6 +124,13 @@ def descend(
         descent = Descent(flat.problem, update_for(optimizer, size), books, steps)
         books.outcomes.append(descent.follow(w, checkpoint))
         checkpoint = None
+    run = _run(books)
+    if books.interrupt is not None:
+        raise Interrupted(run) from books.interrupt
+    return run
+
+
+def _run(books: Books) -> Run:
     outcomes = books.outcomes
     return Run(
         dataset=books.dataset(),

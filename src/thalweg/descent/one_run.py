@@ -45,6 +45,7 @@ class Books:
         self.record, self.step_sizes, self.thresholds = record, step_sizes, thresholds
         self.began, self.report, self.budget = began, report, budget
         self.outcomes: list[Outcome] = []
+        self.interrupt: KeyboardInterrupt | None = None
         self.work = 0.0
         self.readings = 0
 
@@ -110,7 +111,8 @@ class Descent:
                 if asked_to_stop or self.books.left < COST.gradient:
                     return self._end(RunStatus.STOPPED)
                 self._advance(limit)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            self.books.interrupt = interrupt
             return self._end(RunStatus.STOPPED)
 
     def _begin(self, w: PyTree) -> None:

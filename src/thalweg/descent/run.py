@@ -50,6 +50,25 @@ class Progress:
     dataset: Callable[[], xr.Dataset] | None = None
 
 
+class Interrupted(KeyboardInterrupt):
+    """A descent that was interrupted, by Ctrl-C; it keeps what was measured until then.
+
+    Attributes
+    ----------
+    run
+        The `Run`, as `descend` would have returned it: the run in hand, and those after it, have
+        the status "stopped".
+    """
+
+    def __init__(self, run: "Run"):
+        super().__init__()  # without arguments: where it is not caught, `__str__` says it all
+        self.run = run
+
+    def __str__(self) -> str:
+        done = ", ".join(str(steps) for steps in self.run.steps)
+        return f"the descent was interrupted (steps: {done}); what was measured is in its .run"
+
+
 @dataclass(frozen=True)
 class Run:
     """What `descend` returns. Every list has one entry for each step size.

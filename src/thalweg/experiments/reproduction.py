@@ -10,6 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 
+from thalweg.descent import Interrupted
 from thalweg.experiments.chapters import Chapter, Size, chapters
 from thalweg.experiments.claims import judge
 from thalweg.experiments.command import command_of
@@ -62,6 +63,8 @@ def reproduce(
     ------
     FileExistsError
         One of the run folders holds a run of another configuration, and `overwrite` is false.
+    Interrupted
+        A `KeyboardInterrupt`, once what there is has been reported.
     """
     folder, done = Path(folder), []
     kept = begun(folder, size, overwrite=overwrite)
@@ -69,17 +72,23 @@ def reproduce(
     for chapter in chapters(size):
         began = time.perf_counter()
         path = folder / chapter.folder
-        if chapter.folder in kept and has_finished(path):
-            announce(f"{chapter.title}: finished before, in {path}")
-        elif chapter.folder in kept:
-            announce(f"{chapter.title}: continued, in {path}")
-            prepare_to_resume(path).run(report)
-        else:
-            announce(f"{chapter.title}: in {path}")
-            prepare(chapter.config, path, overwrite=overwrite).run(report)
+        interrupt: Interrupted | None = None
+        try:
+            if chapter.folder in kept and has_finished(path):
+                announce(f"{chapter.title}: finished before, in {path}")
+            elif chapter.folder in kept:
+                announce(f"{chapter.title}: continued, in {path}")
+                prepare_to_resume(path).run(report)
+            else:
+                announce(f"{chapter.title}: in {path}")
+                prepare(chapter.config, path, overwrite=overwrite).run(report)
+        except Interrupted as caught:
+            interrupt = caught
         done.append(_result(chapter, path))
         _write(folder, size, done)
         announce(f"{chapter.title}: {_verdicts(done[-1])}; {time.perf_counter() - began:.0f} s")
+        if interrupt is not None:
+            raise interrupt
         if any(run.summary["status"] == "stopped" for run in done[-1].runs):
             break
     return done

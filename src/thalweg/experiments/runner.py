@@ -49,7 +49,8 @@ def run(
         Whether a run that the folder already holds may be replaced.
     report
         Called now and then with a `descent.Progress`; a true return value stops the descent. What
-        was reached by then is written all the same (so too after Ctrl-C).
+        was reached by then is written all the same (so too after Ctrl-C, before the
+        KeyboardInterrupt goes on its way).
     budget
         What the run may take.
 
@@ -221,7 +222,8 @@ class Prepared:
     ) -> dict[str, Any]:
         """Descend, measure, save, write; return what `summary.json` holds.
 
-        An error before the descent has begun leaves the folder, and an old run in it, as they were.
+        Interrupted, it writes what there is, and then raises a `descent.Interrupted`. An error
+        before the descent has begun leaves the folder, and an old run in it, as they were.
         """
         try:
             with self.claim.guarding():
@@ -245,16 +247,20 @@ class Prepared:
             saver.consider(progress, stopping=stopping)
             return stopping
 
-        result = descent.descend(
-            self.problem,
-            self.start,
-            step_size=config.step_size,
-            steps=config.steps,
-            measurements=config.measurements(),
-            report=watch,
-            max_gradient_evaluations=budget.max_evaluations,
-            checkpoint=self.checkpoint,
-        )
+        interrupt: descent.Interrupted | None = None
+        try:
+            result = descent.descend(
+                self.problem,
+                self.start,
+                step_size=config.step_size,
+                steps=config.steps,
+                measurements=config.measurements(),
+                report=watch,
+                max_gradient_evaluations=budget.max_evaluations,
+                checkpoint=self.checkpoint,
+            )
+        except descent.Interrupted as caught:
+            interrupt, result = caught, caught.run
         summary = summarise(config.name, result)
         dataset, summary = config.conclude(with_rises(result.dataset, summary), summary)
         saver.begin()
@@ -264,6 +270,8 @@ class Prepared:
                 folder.remove_checkpoint()
             except OSError as error:  # the run is whole all the same
                 saver.warn(f"the checkpoint, of no more use, could not be removed ({error})")
+        if interrupt is not None:
+            raise interrupt
         return summary
 
 
