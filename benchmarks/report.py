@@ -2,9 +2,9 @@
 
     python benchmarks/report.py
 
-Reads `peers.json`, `calibration.json` and `growth.json`, as far as they exist, and writes
-`docs/benchmarks.md` with the figures beside it. Its last part is `survival.md`, as it is: what
-`kills.py` and `survival_cost.py` have printed.
+Reads `peers.json`, `calibration.json`, `fresh.json` and `growth.json`, as far as they exist, and
+writes `docs/benchmarks.md` with the figures beside it. Its last part is `survival.md`, as it is:
+what `kills.py` and `survival_cost.py` have printed.
 """
 
 import json
@@ -15,6 +15,10 @@ import numpy as np
 import report_figures as figures
 from calibration import RESULTS as CALIBRATION
 from calibration import Result, percent
+from fresh import HEADER, judge, table_rows
+from fresh import RESULTS as FRESH
+from fresh import Result as FreshResult
+from fresh_references import read_references
 from growth import RESULTS as GROWTH
 from growth import slope, steepest
 from peer_methods import PEERS
@@ -125,6 +129,25 @@ true error is within the bar, where one is claimed. "Overestimate": median of ba
     yield "![True error over error bar](calibration.png)\n"
 
 
+def fresh(rows):
+    results = {(row["kind"], row["seed"]): FreshResult(**row) for row in rows}
+    judged = judge(results, read_references())
+    yield """## Fresh problems
+
+What `benchmarks/fresh.py` found on problems that nothing was tuned for, with the defaults:
+statuses, and answers whose bar does not reach the reference (where Radau and LSODA agree, with
+dense Hessians). "Settled otherwise": with another bar than asked for, or as a set. "Endless": flows
+that have no limit, or end in a saddle. Where the gradient jumps, the reference is a set.
+"""
+    yield table(list(HEADER), table_rows(judged))
+    yield "".join(
+        f"- {j.fault}: {j.result.kind} {j.result.seed}, {j.result.sharpness:.6g} ± "
+        f"{j.result.sharpness_error:.2g}\n"
+        for j in judged
+        if j.fault
+    )
+
+
 EXPLAINED = {
     "parameters": "tanh networks of more and more units, 100 digits",
     "samples": "a tanh network of two layers of 32 units, more and more digits",
@@ -153,7 +176,7 @@ evaluations also the slope between the two neighbouring points where it is large
     yield "![Cost against size](growth.png)\n"
 
 
-PARTS = {COMPARISON: comparison, CALIBRATION: calibration, GROWTH: growth}
+PARTS = {COMPARISON: comparison, CALIBRATION: calibration, FRESH: fresh, GROWTH: growth}
 
 
 def main():

@@ -92,8 +92,8 @@ def test_what_is_wrong_with_an_answer_is_told():
     assert judged("SET_VALUED", 9.0, np.inf, right).fault == ""
     assert judged("CONVERGED", np.nan, 0.1, right).fault == "CONVERGED beyond the bar"
     kinked = replace(right, high=3.0)
-    assert judged("CONVERGED", 2.5, 1e-4, kinked).fault == "a set taken for a value"
+    assert judged("CONVERGED", 2.5, 1e-4, kinked).fault == "CONVERGED narrower than the set"
     assert judged("SET_VALUED", 2.5, 0.5, kinked).fault == ""
     endless = fresh_references.Reference("unsettled", 0, 2, why="unsettled")
-    assert judged("CONVERGED", 0.0, 1e-6, endless).fault == "endless"
+    assert judged("CONVERGED", 0.0, 1e-6, endless).fault == "endless, yet settled"
     assert judged("SADDLE", 0.0, 1e-6, endless).fault == ""
