@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from bad_inputs import snapshot, thalweg
-from thalweg import cli
+from thalweg import cli, results
 
 FEW = ["--steps", "4", "--sharpness-every", "2", "--gfs-every", "2"]
 
@@ -58,3 +58,49 @@ def test_settings_of_jax_that_make_no_sense(setting, message, tmp_path):
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+CHECKED = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+import thalweg as tw
+from thalweg import cli, theory
+code = cli.main(["run", "scalar", "--certify", "--out", sys.argv[1] + "/scalar", *sys.argv[2:]])
+assert code == 0
+w = jnp.array([3.0, 1.5, 0.4, 0.2])
+network = tw.ScalarNetwork(4)
+loss = lambda w: network(w) + 0.0
+measurements = [tw.Sharpness(every=2), tw.GFSSharpness(every=2, rtol=1e-2)]
+run = tw.descend(loss, w, step_size=[0.25, 0.1], steps=4, measurements=measurements)
+assert run.steps == [4, 4], run
+assert tw.certify([2.0, 1.5, 1.0, 0.7, 0.3], 0.28, 1000).converges.established
+assert not tw.certify(w, 0.25, 4).converges.established
+starts = np.random.default_rng(0).uniform(0.2, 2, (20, 3))
+sweep = tw.scalar_sweep(starts, [0.1, 0.5, 2.0], 100, gfs_every=10)
+assert (sweep.outcome == tw.ScalarOutcome.DIVERGED).any() and np.isnan(sweep.sharpness).any()
+network.gfs_sharpness_gradient(w), network.flow_limits(jnp.stack([w, 0 * w]))
+theory.one_step_condition(-w[:3], 0.1), theory.convergence_condition(w, 0.1)
+x, y = np.eye(3), np.ones(3)
+at = {"u": jnp.array([0.3, 0.0, 0.4]), "v": jnp.array([0.1, 0.2, 0.5])}
+tw.gradient_flow_solution(tw.SquaredRegression(x, y), at, rtol=1e-2)
+try:  # what the switches are for
+    tw.descend(lambda w: jnp.sum(w) + jnp.log(w[0] - 2), w, step_size=4.0, steps=2)
+except FloatingPointError:
+    print("found")
+"""
+
+
+def test_jax_looks_for_nan_in_the_loss_and_finds_none_of_ours(tmp_path):
+    """In a notebook's environment, too, whose backend for figures is not installed here."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKED, str(tmp_path), *FEW],
+        env=os.environ
+        | {"JAX_DEBUG_NANS": "1", "JAX_DEBUG_INFS": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+        | {"MPLBACKEND": "module://no_such_backend", "JAX_ENABLE_X64": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("found\n")
+    assert results.load(tmp_path / "scalar").summary["runs"][0]["status"] == "completed"
+    assert (tmp_path / "scalar" / "figure.png").exists()

@@ -158,7 +158,8 @@ class Pursuit:
         self.work_of_steps = 0.0
         self.useful_looks: list[Look] = []
         self.next_look_loss, self.next_look_work = -inf, FIRST_LOOK_WORK
-        self.t_end = inf
+        # Not infinity, which JAX's debugging switches would take for a mistake.
+        self.forever = self.t_end = float(jnp.finfo(w.dtype).max)
         self.marks: list[tuple[float, float, float, Array]] = []
         self.state: FlowState | None = None
         self._mark: dict[str, Any] | None = None

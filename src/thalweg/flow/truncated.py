@@ -122,5 +122,5 @@ class _ToLevel(Pursuit):
         self.t_end = time
         while float(state.time) < time:
             state = self._advance(state, self.tolerance)
-        self.t_end = inf
+        self.t_end = self.forever
         return state

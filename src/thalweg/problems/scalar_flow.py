@@ -25,6 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from thalweg.unchecked import unchecked
+
 _MAX_ITERATIONS = 100
 _CHUNKS_PER_CALL = 32
 
@@ -254,7 +256,9 @@ def solve_chunks(
         count = part.shape[0]
         missing = block - count
         padded = np.concatenate([part, np.ones((missing, depth), dtype)]) if missing else part
-        for to, found in zip(out, _solve_call(padded, y, chunk), strict=True):
+        with unchecked():  # NaN in a start is NaN in its answer
+            answer = _solve_call(padded, y, chunk)
+        for to, found in zip(out, answer, strict=True):
             to[first : first + count] = np.asarray(found)[:count]
         with lock:
             done += count

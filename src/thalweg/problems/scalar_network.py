@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike
 from thalweg.problems.problem import Params, Problem
 from thalweg.problems.scalar_flow import ScalarLimits, solve_chunks, solve_coordinates_first
 from thalweg.problems.scalar_sharpness import top_eigenvalue
+from thalweg.unchecked import unchecked
 
 
 class ScalarNetwork(Problem):
@@ -98,6 +99,7 @@ class ScalarNetwork(Problem):
         self._check(jnp.shape(w))
         return top_eigenvalue(jnp.asarray(w), self.target_as(w.dtype))[1]
 
+    @unchecked()
     def gfs_sharpness_gradient(self, w: Array) -> Array:
         """Return `∇φ(w)`, shape `(depth,)`: how the GFS sharpness changes with the start.
 
@@ -112,6 +114,7 @@ class ScalarNetwork(Problem):
         gradient = 2 * found.sharpness * w * (r / total) * (mean - r)
         return jnp.where(found.is_saddle, jnp.nan, gradient)
 
+    @unchecked()
     def flow_limit(self, w: Array) -> ScalarLimits:
         """Return where gradient flow from `w`, shape `(depth,)`, ends: traceable, for one start.
 

@@ -20,6 +20,7 @@ from jaxtyping import Array, ArrayLike
 
 from thalweg.problems.scalar_flow import solve_coordinates_first
 from thalweg.problems.scalar_product import product
+from thalweg.unchecked import unchecked
 
 
 class Margin(NamedTuple):
@@ -136,6 +137,7 @@ class _Point(NamedTuple):
     sharpness_error: Array
 
 
+@unchecked()
 def one_step_condition(w: ArrayLike, step_size: ArrayLike, target: ArrayLike = 1.0) -> OneStep:
     """Return the margins of the conditions for `φ(w - η ∇L(w)) ≤ φ(w)`.
 
@@ -175,6 +177,7 @@ def one_step_condition(w: ArrayLike, step_size: ArrayLike, target: ArrayLike = 1
     )
 
 
+@unchecked()
 def convergence_condition(
     w: ArrayLike, step_size: ArrayLike, target: ArrayLike = 1.0
 ) -> Convergence:

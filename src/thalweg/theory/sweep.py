@@ -18,6 +18,7 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike, NDArray
 
 from thalweg.theory.outcomes import Judged, ScalarOutcome, follow
+from thalweg.unchecked import unchecked
 
 _CACHE = 2**17  # bytes that one chunk may work on
 _CHUNKS_PER_CALL = 16
@@ -194,12 +195,13 @@ def _follow_all(
         count = min(block, number - first)
         runs = np.minimum(np.arange(first, first + block), number - 1)
         part = ws[runs % starts].reshape(-1, chunk, depth).transpose(0, 2, 1)
-        found = _call(
-            part,
-            sizes[runs // starts].reshape(-1, chunk),
-            constants,
-            with_flows=constants[2][0] > 0,
-        )
+        with unchecked():  # a loss without bound is an outcome
+            found = _call(
+                part,
+                sizes[runs // starts].reshape(-1, chunk),
+                constants,
+                with_flows=constants[2][0] > 0,
+            )
         for to, values in zip(out, found, strict=True):
             to[first : first + count] = np.asarray(values).reshape(-1)[:count]
         with lock:

@@ -18,6 +18,7 @@ from thalweg.problems.scalar_descent import gradient_step
 from thalweg.problems.scalar_flow import solve_coordinates_first
 from thalweg.problems.scalar_sharpness import top_eigenvalue
 from thalweg.theory.conditions import convergence_condition, one_step_condition
+from thalweg.unchecked import unchecked
 
 BY = ("gap condition", "sharpness condition", "comparison")
 _ROUNDING = 1e-12  # relative, of the sharpness at an iterate: hundreds of times what was measured
@@ -139,7 +140,8 @@ def trace_float64(run: Run) -> Trace:
     """
     arrays = (np.asarray(a, np.float64) for a in (run.step_size, run.target))
     eta, y = (jnp.asarray(a) for a in arrays)
-    at = jax.device_get(_facts(jnp.asarray(run.w0), eta, run.steps, y))
+    with unchecked():  # where there is no limit, or no bracket, there is no number
+        at = jax.device_get(_facts(jnp.asarray(run.w0), eta, run.steps, y))
     ends = {
         "saddle": _first(at.is_saddle),
         "no finite number": _first(~at.is_finite & ~at.is_saddle),
