@@ -12,7 +12,8 @@ import xarray as xr
 import thalweg as tw
 from thalweg import experiments, figures, results
 from thalweg.descent import TruncatedSharpness
-from thalweg.experiments import Network
+from thalweg.experiments import Network, runner
+from thalweg.experiments.claim import Claim
 from thalweg.experiments.step_sizes import chosen_step_sizes, relative_step_sizes
 from thalweg.flow import Status
 
@@ -138,21 +139,58 @@ def test_chosen_step_sizes_lie_around_the_sharpness_ahead():
     problem, start = tw.ScalarNetwork(depth=4), jnp.array([1.2, 0.8, 0.9, 0.5])
     at_start = tw.sharpness(problem, start)
     limit = tw.gradient_flow_solution(problem, start).sharpness
-    stable, low, lower = (2 / size for size in chosen_step_sizes(problem, start))
+    said = []
+    stable, low, lower = (2 / size for size in chosen_step_sizes(problem, start, said.append))
     assert stable > limit > low > lower > at_start
+    assert said[0].startswith("choosing step sizes: at most 2,000 steps")
+    assert said[1].startswith(f"the sharpness grows, from {at_start:.4g} to ")
+    assert f"{2 / lower:.4g}" in said[1]
+    assert len(said) == 2
     assert relative_step_sizes(problem, start, [1.0]) == pytest.approx([2 / at_start])
 
 
 @pytest.mark.parametrize(
-    ("loss", "message"),
+    "loss",
     [
-        (lambda w: 0.5 * jnp.vdot(w, w), "does not grow along the flow"),
-        (lambda w: -jnp.vdot(w, w), "sharpness at the start is -2"),
+        lambda w: 0.5 * jnp.vdot(w, w),
+        lambda w: jnp.sum(jnp.exp(w)),  # flatter and flatter
+        lambda w: 0.5 * jnp.vdot(w, w) + jnp.where(w[0] < 0.9, jnp.nan, 0.0),
     ],
+    ids=["constant", "falling", "not a number on the way"],
 )
-def test_where_no_step_sizes_can_be_chosen(loss, message):
-    with pytest.raises(ValueError, match=message):
-        chosen_step_sizes(loss, jnp.array([1.0, 2.0]))
+def test_where_the_sharpness_does_not_grow_fractions_of_the_edge_are_chosen(loss):
+    start, said = jnp.array([1.0, 2.0]), []
+    edge = 2 / tw.sharpness(loss, start)
+    sizes = chosen_step_sizes(loss, start, said.append)
+    assert sizes == pytest.approx([0.5 * edge, 0.75 * edge, 0.95 * edge], rel=1e-3)
+    assert said[1].startswith("the sharpness does not grow, from ")
+
+
+def test_choosing_step_sizes_is_cheap():
+    """Also where the loss never comes down to a tenth."""
+    calls = []
+
+    def loss(w):
+        jax.debug.callback(lambda _: calls.append(None), w[0])
+        return 1.0 + 0.25 * jnp.sum((w**2 - 1) ** 2)
+
+    chosen_step_sizes(loss, jnp.array([0.8, 1.2]))
+    jax.effects_barrier()
+    assert len(calls) < 2500
+
+
+def test_where_no_step_size_can_be_chosen():
+    with pytest.raises(ValueError, match="sharpness at the start is -2"):
+        chosen_step_sizes(lambda w: -jnp.vdot(w, w), jnp.array([1.0, 2.0]))
+
+
+def test_what_takes_long_before_a_run_is_announced(tmp_path):
+    config = Network(**TINY, architecture="mlp", widths=(3,))
+    said = []
+    claim = Claim.of_new_run(config, tmp_path / "run", overwrite=False)
+    summary = runner.prepare_claimed(claim, config, said.append).run()
+    assert [line.split()[0] for line in said] == ["choosing", "the"]
+    assert len(summary["runs"]) == 3
 
 
 def test_a_figure_with_both_kinds_of_flows_has_a_panel_for_each():

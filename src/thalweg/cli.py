@@ -180,7 +180,7 @@ def _run_experiment(config: Experiment, output: _Output, budget: _Budget) -> int
             _start_jax()
             from thalweg.experiments.runner import prepare_claimed
 
-            return _carry_out(lambda: prepare_claimed(claim, config), limits)
+            return _carry_out(lambda: prepare_claimed(claim, config, _announce), limits)
     except KeyboardInterrupt:
         again = f"; {_resuming(output.out)} begins again" if claim.has_written else ""
         raise KeyboardInterrupt(again) from None
@@ -218,7 +218,11 @@ def _resume(arguments: list[str]) -> int:
         tidy(options.folder)
         print(f"The run in {options.folder} has finished: there is nothing to continue")
         return 0
-    return _carry_out(lambda: prepare_to_resume(options.folder, force=options.force), limits)
+
+    def prepare() -> Any:
+        return prepare_to_resume(options.folder, force=options.force, announce=_announce)
+
+    return _carry_out(prepare, limits)
 
 
 def _carry_out(prepare: Callable[[], Any], budget: Budget | None) -> int:
@@ -279,6 +283,10 @@ def _start_jax() -> None:
             f"JAX finds no device with JAX_PLATFORMS={asked}{f' ({said})' if said else ''}: unset "
             "it for what there is, or set it to cpu"
         ) from error
+
+
+def _announce(line: str) -> None:
+    print(f"thalweg: {line}", file=sys.stderr, flush=True)
 
 
 def _warn(message: str) -> None:

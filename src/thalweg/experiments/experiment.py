@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -112,11 +113,11 @@ class DescentExperiment(Experiment):
     def build(self) -> tuple[Any, Any]:
         """Return the problem and the start."""
 
-    def resolved(self, problem: Any, start: Any) -> Self:
+    def resolved(self, problem: Any, start: Any, announce: Callable[[str], None]) -> Self:
         """Return this configuration with all that was left open decided, by `problem` and `start`.
 
-        What it returns is what is run and stored: step sizes as numbers. Raises a ValueError where
-        that cannot be done.
+        What it returns is what is run and stored: step sizes as numbers. `announce` is called with
+        a line on whatever takes long. Raises a ValueError where that cannot be done.
         """
         if not self.relative_step_size:
             return self

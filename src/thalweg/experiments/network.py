@@ -169,13 +169,13 @@ class Network(DescentExperiment):
                     heads=self.heads,
                 )
 
-    def resolved(self, problem: Any, start: Any) -> Self:
+    def resolved(self, problem: Any, start: Any, announce: Callable[[str], None]) -> Self:
         """Return this with step sizes as numbers."""
         if self.step_size or self.relative_step_size:
-            return super().resolved(problem, start)
+            return super().resolved(problem, start, announce)
         from thalweg.experiments.step_sizes import chosen_step_sizes
 
-        return replace(self, step_size=chosen_step_sizes(problem, start))
+        return replace(self, step_size=chosen_step_sizes(problem, start, announce))
 
     def measurements(self) -> "list[Measurement]":
         """Return the sharpness, and the GFS sharpness or (cross-entropy) the truncated one."""

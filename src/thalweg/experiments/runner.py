@@ -23,6 +23,11 @@ from thalweg.problems import COST
 from thalweg.results import RunFolder, load
 
 Report = Callable[[descent.Progress], bool | None]
+Announce = Callable[[str], None]
+
+
+def _silently(line: str) -> None:
+    """Announce nothing."""
 
 
 def run(
@@ -147,21 +152,26 @@ def prepare(
     return prepare_claimed(Claim.of_new_run(config, folder, overwrite=overwrite), config)
 
 
-def prepare_claimed(claim: Claim, config: Experiment) -> "Prepared | PreparedStudy":
-    """As `prepare`, in a folder that has been taken for the run."""
+def prepare_claimed(
+    claim: Claim, config: Experiment, announce: Announce = _silently
+) -> "Prepared | PreparedStudy":
+    """As `prepare`, in a folder that has been taken for the run.
+
+    `announce` is called with a line on whatever takes long.
+    """
     with claim.guarding():
-        return _prepared(config, claim)
+        return _prepared(config, claim, announce)
 
 
 def prepare_to_resume(
-    folder: str | os.PathLike[str], *, force: bool = False
+    folder: str | os.PathLike[str], *, force: bool = False, announce: Announce = _silently
 ) -> "Prepared | PreparedStudy":
     """Read and check everything that a run needs to go on. Raises as `resume`."""
     opened = RunFolder.open(folder)
     config = experiment_of(opened.read_config(), EXPERIMENTS)
     claim = Claim.of_run(opened)
     with claim.guarding():
-        prepared = _prepared(config, claim)
+        prepared = _prepared(config, claim, announce)
         if isinstance(prepared, Prepared):
             checkpoint = _read_checkpoint(prepared, force=force)
             prepared = replace(prepared, checkpoint=checkpoint)
@@ -169,7 +179,7 @@ def prepare_to_resume(
         return prepared
 
 
-def _prepared(config: Experiment, claim: Claim) -> "Prepared | PreparedStudy":
+def _prepared(config: Experiment, claim: Claim, announce: Announce) -> "Prepared | PreparedStudy":
     config.check()
     if isinstance(config, Study):
         return PreparedStudy(config, claim)
@@ -177,7 +187,7 @@ def _prepared(config: Experiment, claim: Claim) -> "Prepared | PreparedStudy":
     problem, start = config.build()
     if not math.isfinite(loss := float(problem(start))):
         raise ValueError(f"the loss at the start is {loss}: choose a smaller start")
-    return Prepared(config.resolved(problem, start), problem, start, claim)
+    return Prepared(config.resolved(problem, start, announce), problem, start, claim)
 
 
 def _read_checkpoint(prepared: "Prepared", *, force: bool) -> descent.Checkpoint | None:

@@ -1,17 +1,21 @@
-"""Step sizes from the sharpness at the start, and from how it grows along the flow."""
+"""Step sizes from the sharpness at the start, and from how it grows along gradient descent."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from thalweg.curvature import sharpness
-from thalweg.flow import truncated_sharpness
+from thalweg.curvature import top_eigenpairs
+from thalweg.descent import descend
 
 AHEAD = 0.1  # the part of the loss at the start at which the sharpness is looked up
-ACCURACY = 0.03  # relative, of that
-BUDGET = 10_000  # gradient evaluations for that; what is known by then is good enough
+PRECISION = 1e-3  # relative, of the sharpness
+CAREFUL = 0.25  # of 2 / λ: the step size on the way there; the sharpness may grow fourfold
+STEPS = 2000  # at most: where the loss stands by then is good enough
 SHARPENED = 1.1  # by how much it must have grown for an edge of stability to be there
 STABLE = 2.0  # threshold of the stable run, in units of that sharpness
 AT_THE_EDGE = (2 / 3, 1 / 3)  # thresholds of the others, between the start and that sharpness
+FRACTIONS = (0.5, 0.75, 0.95)  # of 2 / λ, where the sharpness does not grow
+
+Announce = Callable[[str], None]
 
 
 def relative_step_sizes(problem: Any, start: Any, multiples: Sequence[float]) -> tuple[float, ...]:
@@ -24,44 +28,71 @@ def relative_step_sizes(problem: Any, start: Any, multiples: Sequence[float]) ->
     >>> [round(size, 6) for size in sizes]
     [0.25, 0.75]
     """
-    at_start = _positive(sharpness(problem, start), "at the start")
+    at_start = _sharpness(problem, start, tol=1e-6)
     return tuple(multiple * 2 / at_start for multiple in multiples)
 
 
-def chosen_step_sizes(problem: Any, start: Any) -> tuple[float, ...]:
-    """Return a step size that stays stable and two that reach the edge of stability.
+def chosen_step_sizes(
+    problem: Any, start: Any, announce: Announce = lambda line: None
+) -> tuple[float, ...]:
+    """Return three step sizes: one that stays stable and two that reach the edge of stability.
 
-    Let `λ` be the sharpness at the start and `μ` that where the flow has come down to a tenth of
-    the loss (cheap to find, unlike the end of the flow). The thresholds `2 / step size` are `2 μ`,
-    which progressive sharpening is not expected to reach, and `λ + (2/3)(μ - λ)` and
-    `λ + (1/3)(μ - λ)`, which it is, from a start that is below them.
+    Let `λ` be the sharpness at the start and `μ` that where gradient descent, with a quarter of the
+    step size `2 / λ`, has come down to a tenth of the loss, or has taken 2,000 steps (cheap, unlike
+    the end of the flow). The thresholds `2 / step size` are `2 μ`, which progressive sharpening is
+    not expected to reach, and `λ + (2/3)(μ - λ)` and `λ + (1/3)(μ - λ)`, which it is, from a start
+    that is below them. Where the sharpness does not grow, the step sizes are the fractions 0.5,
+    0.75 and 0.95 of `2 / λ`.
+
+    Parameters
+    ----------
+    announce
+        Called with a line for a person on what is done, and one on what was chosen.
 
     Raises
     ------
     ValueError
-        The sharpness does not grow along the flow, or it cannot be found.
+        The sharpness at the start is not positive: no step size is at any edge.
     """
-    at_start = _positive(sharpness(problem, start), "at the start")
-    level = AHEAD * float(problem(start))
-    ahead = truncated_sharpness(
-        problem, start, level=level, rtol=ACCURACY, max_gradient_evaluations=BUDGET
+    announce(
+        f"choosing step sizes: at most {STEPS:,} steps of gradient descent tell whether the "
+        "sharpness grows"
     )
-    later = _positive(ahead.sharpness, "along the flow")
-    if later < SHARPENED * at_start:
-        raise ValueError(
-            f"no step sizes can be chosen, since the sharpness does not grow along the flow (from "
-            f"{at_start:.4g} to {later:.4g}): give step_size or relative_step_size, or a smaller "
-            "init_scale"
-        )
-    thresholds = [STABLE * later]
-    thresholds += [at_start + part * (later - at_start) for part in AT_THE_EDGE]
-    return tuple(2 / threshold for threshold in thresholds)
+    at_start = _sharpness(problem, start, tol=PRECISION)
+    later = _sharpness_ahead(problem, start, CAREFUL * 2 / at_start)
+    grows = later >= SHARPENED * at_start
+    if grows:
+        thresholds = [STABLE * later]
+        thresholds += [at_start + part * (later - at_start) for part in AT_THE_EDGE]
+    else:
+        thresholds = [at_start / fraction for fraction in FRACTIONS]
+    sizes = tuple(2 / threshold for threshold in thresholds)
+    announce(
+        f"the sharpness {'grows' if grows else 'does not grow'}, from {at_start:.4g} to "
+        f"{later:.4g}: step sizes {', '.join(f'{size:.4g}' for size in sizes)}"
+    )
+    return sizes
 
 
-def _positive(value: float, where: str) -> float:
-    if not value > 0:
+def _sharpness_ahead(problem: Any, start: Any, step_size: float) -> float:
+    """Return the sharpness where gradient descent stands; NaN where there is none."""
+    level = AHEAD * float(problem(start))
+    run = descend(
+        problem,
+        start,
+        step_size=step_size,
+        steps=STEPS,
+        report=lambda progress: progress.loss <= level,
+    )
+    pairs = top_eigenpairs(problem, run.w[0], tol=PRECISION)
+    return float(pairs.values[0])
+
+
+def _sharpness(problem: Any, start: Any, tol: float) -> float:
+    at_start = float(top_eigenpairs(problem, start, tol=tol).values[0])
+    if not at_start > 0:
         raise ValueError(
-            f"no step sizes can be chosen, since the sharpness {where} is {value:.4g}: give "
-            "step_size"
+            f"no step sizes can be chosen, since the sharpness at the start is {at_start:.4g}: "
+            "give step_size"
         )
-    return value
+    return at_start
