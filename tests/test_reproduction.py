@@ -1,5 +1,6 @@
 """The reproduction: claims judged from stored results, rises looked at again, the report."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -7,13 +8,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from thalweg import experiments
+from thalweg import experiments, flow
 from thalweg.cli import main
 from thalweg.experiments import Scalar, SquaredRegressionExperiment, reproduction, runner
 from thalweg.experiments.chapters import Chapter, Size, chapters
 from thalweg.experiments.claims import Verdict, judge, reaches_edge
 from thalweg.experiments.command import command_of
 from thalweg.experiments.confirmation import Confirmation, confirm_rise
+from thalweg.flow import Fall, Status
 from thalweg.results import load
 from thalweg.theory import monotonicity
 
@@ -144,6 +146,21 @@ def test_a_rise_that_only_the_measured_difference_shows_is_solved_again_too(tmp_
     assert found.steps == tuple(data["gfs_step"].values[largest : largest + 2])
     assert found.confirmed
     assert found.rise[0] == pytest.approx(rises[largest], rel=1e-6)
+
+
+def test_flows_that_fail_confirm_nothing(tmp_path, monkeypatch):
+    runner.run(RISING, tmp_path / "run")
+    data = load(tmp_path / "run").dataset.isel(run=0)
+    assert confirm_rise(RISING, data).confirmed
+    exact = flow.gradient_flow_solution
+    failed = Fall(math.nan, math.inf, Status.SADDLE, 0.0)
+    monkeypatch.setattr(
+        flow,
+        "gradient_flow_solution",
+        lambda *a, **k: replace(exact(*a, **k), status=Status.SADDLE),
+    )
+    monkeypatch.setattr(flow, "gfs_sharpness_fall", lambda *a, **k: failed)
+    assert not confirm_rise(RISING, data).confirmed
 
 
 def test_where_nothing_rises_nothing_is_solved_again():

@@ -219,7 +219,7 @@ class GFSSharpness:
             if fall.status is Status.CONVERGED:
                 of_previous = {"gfs_fall": fall.fall, "gfs_fall_error": fall.error}
         # A failed flow is a poor neighbour to start from: keep the last good one.
-        if math.isfinite(solution.sharpness):
+        if math.isfinite(values["gfs_sharpness"]):
             last = _Solved(w, solution, is_neighbour=True)
         elif last is not None:
             last = last._replace(is_neighbour=False)

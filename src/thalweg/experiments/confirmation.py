@@ -1,5 +1,6 @@
 """A rise of the GFS sharpness is a finding: it is looked at again, more closely."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,14 +80,19 @@ def confirm_rise(config: DescentExperiment, data: xr.Dataset) -> Confirmation | 
     later = descent.descend(problem, w, step_size=step_size, steps=steps[1] - steps[0]).w[0]
     one = flow.gradient_flow_solution(problem, w, **asked)
     other = flow.gradient_flow_solution(problem, later, **asked)
-    before = float(one.sharpness), float(one.sharpness_error)
-    after = float(other.sharpness), float(other.sharpness_error)
+    before, after = _value(one), _value(other)
     rise = after[0] - before[0], before[1] + after[1]
     if not rise[0] > rise[1]:
         fall = flow.gfs_sharpness_fall(problem, w, later, solution=one, **asked)
         if fall.status is Status.CONVERGED:
             rise = -fall.fall, fall.error
     return Confirmation(steps, before, after, rise, asked["rtol"])
+
+
+def _value(solution: flow.FlowSolution) -> tuple[float, float]:
+    """Return the sharpness with its error bar, infinite where the flow failed."""
+    error = float(solution.sharpness_error) if solution.status.is_settled else math.inf
+    return float(solution.sharpness), error
 
 
 def _shown(value: tuple[float, float]) -> str:
