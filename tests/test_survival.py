@@ -22,6 +22,7 @@ from thalweg import cli, experiments, results
 from thalweg.descent.codec import Codec
 from thalweg.descent.sharpness import MEMORIES
 from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment, runner, saving
+from thalweg.experiments.budget import Budget
 from thalweg.flow import Stabilized
 from thalweg.flow.meter import Meter, OutOfBudget
 from thalweg.flow.method import Request
@@ -267,6 +268,20 @@ def test_budgets_end_a_run_that_can_go_on(tmp_path, capsys):
     assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "stopped"
     assert cli.main(["resume", str(tmp_path / "run")]) == 0
     assert_same(numbers(tmp_path / "whole"), numbers(tmp_path / "run"))
+
+
+def test_a_budget_of_time_leaves_some_of_it_for_the_results(tmp_path, monkeypatch):
+    now = 100.0
+
+    def tell(progress):
+        nonlocal now
+        now = 100.0 + progress.step
+
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr(runner, "time", clock)
+    config = Scalar(step_size=(0.25,), steps=30, sharpness_every=1, gfs_every=1)
+    summary = experiments.run(config, tmp_path, report=tell, budget=Budget(max_time=20))
+    assert (summary["runs"][0]["status"], summary["runs"][0]["steps"]) == ("stopped", 19)
 
 
 @pytest.mark.parametrize("command", ["the command", "the function"])

@@ -72,7 +72,8 @@ class _Budget:
     Attributes
     ----------
     max_time
-        Stop after so many seconds, not counting the start of the program (default: no limit).
+        Stop in time to have saved after so many seconds, not counting the start of the program
+        (default: no limit).
     max_evaluations
         Stop when all work of the run, in gradient evaluations, is this much (default: no limit).
     """

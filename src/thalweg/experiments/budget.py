@@ -11,7 +11,7 @@ class Budget:
     Attributes
     ----------
     max_time
-        Seconds of wall-clock time, from the beginning of the descent or of its resumption.
+        Seconds of wall-clock time, from when the problem is built to when results are written.
     max_evaluations
         All work of the run, in gradient evaluations.
     """

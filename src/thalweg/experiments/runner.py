@@ -22,6 +22,9 @@ from thalweg.lock import Lock
 from thalweg.problems import COST
 from thalweg.results import RunFolder, load
 
+_SAVING = 1.0
+"""Seconds of a budget of time that are left for results and figure, or a tenth of it if less."""
+
 Report = Callable[[descent.Progress], bool | None]
 Announce = Callable[[str], None]
 
@@ -180,6 +183,7 @@ def prepare_to_resume(
 
 
 def _prepared(config: Experiment, claim: Claim, announce: Announce) -> "Prepared | PreparedStudy":
+    began = time.monotonic()
     config.check()
     if isinstance(config, Study):
         return PreparedStudy(config, claim)
@@ -187,7 +191,8 @@ def _prepared(config: Experiment, claim: Claim, announce: Announce) -> "Prepared
     problem, start = config.build()
     if not math.isfinite(loss := float(problem(start))):
         raise ValueError(f"the loss at the start is {loss}: choose a smaller start")
-    return Prepared(config.resolved(problem, start, announce), problem, start, claim)
+    resolved = config.resolved(problem, start, announce)
+    return Prepared(resolved, problem, start, claim, began)
 
 
 def _read_checkpoint(prepared: "Prepared", *, force: bool) -> descent.Checkpoint | None:
@@ -222,6 +227,7 @@ class Prepared:
     problem: Any
     start: Any
     claim: Claim
+    began: float  # in monotonic time
     checkpoint: descent.Checkpoint | None = None
 
     def run(
@@ -247,7 +253,7 @@ class Prepared:
         config, folder = self.config, self.claim.folder
         attributes = {"experiment": config.name}
         saver = Saver(self.claim, stored(config), attributes, self.start, warn)
-        deadline = time.monotonic() + budget.max_time
+        deadline = self.began + budget.max_time - min(_SAVING, 0.1 * budget.max_time)
 
         def watch(progress: descent.Progress) -> bool:
             stopping = report is not None and bool(report(progress))
