@@ -40,16 +40,19 @@ _ADVICE = {
     Status.CONVERGED: "The flow settled and the sharpness is known to the accuracy asked for.",
     Status.INACCURATE: (
         "The flow settled, but the sharpness is not known to the accuracy asked for: use float64, "
-        "or accept the error bar by asking for a larger rtol."
+        "or accept the error bar by asking for a larger rtol; of a minimum without curvature (as "
+        "that of x^4), whose sharpness is 0, no relative accuracy can be reached."
     ),
     Status.BUDGET_EXHAUSTED: (
         "The flow did not settle within its budget of gradient evaluations or of time: raise "
-        "max_gradient_evaluations or that of time, or ask for a larger rtol."
+        "max_gradient_evaluations or that of time, or ask for a larger rtol; a minimum without "
+        "curvature (as that of x^6) is approached ever more slowly, and no budget is enough."
     ),
     Status.NO_MINIMISER_FOUND: (
-        "No minimiser at finite distance was found (as with cross-entropy on separable data): the "
-        "gradient flow solution may not exist; measure thalweg.truncated_sharpness at one loss "
-        "level fixed for the whole run instead."
+        "No minimiser at finite distance was found (as with cross-entropy on separable data, or "
+        "e^-x): the loss keeps falling while the parameters grow, so that there may be no gradient "
+        "flow solution; measure thalweg.truncated_sharpness at one loss level fixed for the whole "
+        "run instead."
     ),
     Status.SADDLE: (
         "The flow ends in a saddle, not in a minimum: there is no gradient flow solution in the "
