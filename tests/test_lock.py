@@ -95,3 +95,16 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_taken_again(tmp_path, monkey
     monkeypatch.setattr(lock.fcntl, "flock", flock)
     Lock.take(tmp_path).release()
     assert number == 2
+
+
+def test_without_flock_no_process_is_touched_to_see_whether_it_is_there(tmp_path, monkeypatch):
+    def kill(pid, number):
+        pytest.fail("on Windows this ends the process")
+
+    monkeypatch.setattr(lock, "fcntl", None)
+    monkeypatch.setattr(os, "kill", kill)
+    held = Lock.take(tmp_path)
+    with pytest.raises(InUseError, match=f"remove {tmp_path / LOCK}"):
+        Lock.take(tmp_path)
+    held.release()
+    assert list(tmp_path.iterdir()) == []

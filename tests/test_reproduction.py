@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from thalweg.experiments.claims import Verdict, judge, reaches_edge
 from thalweg.experiments.command import command_of
 from thalweg.experiments.confirmation import Confirmation, confirm_rise
 from thalweg.flow import Fall, Status
-from thalweg.results import load
+from thalweg.results import RunFolder, load
 from thalweg.theory import monotonicity
 
 THRESHOLD = 8.0
@@ -239,6 +239,15 @@ def test_a_stopped_study_is_reported_and_run_again(tiny, tmp_path):
     done = reproduction.reproduce(tmp_path, Size.QUICK, report=lambda progress: True)
     assert [run.summary["status"] for run in done[0].runs] == ["stopped"]
     done = reproduction.reproduce(tmp_path, Size.QUICK)
+    assert [run.summary["status"] for run in done[0].runs] == ["completed"]
+
+
+def test_a_study_that_was_killed_before_it_had_results_goes_on(tiny, tmp_path):
+    config = {"experiment": TINY.config.name, **asdict(TINY.config)}
+    RunFolder.create(tmp_path / "tiny").write_config(config)
+    lines = []
+    done = reproduction.reproduce(tmp_path, Size.QUICK, announce=lines.append)
+    assert "continued" in lines[0]
     assert [run.summary["status"] for run in done[0].runs] == ["completed"]
 
 

@@ -79,6 +79,8 @@ class Lock:
     def release(self) -> None:
         """Give the folder back; to do so twice is no mistake, and it never fails."""
         if not self._file.closed:
+            if fcntl is None:  # Windows removes no open file
+                _close(self._file)
             with suppress(OSError):  # a file without its process is no lock
                 self._path.unlink(missing_ok=True)
             _close(self._file)
@@ -168,6 +170,8 @@ def _holder(file: IO[str]) -> dict[str, Any]:
 
 def _is_left_behind(holder: dict[str, Any]) -> bool:
     """Whether the process that is said to hold the lock ran on this host, and is gone."""
+    if fcntl is None:  # to ask Windows is to end that process
+        return False
     if holder.get("host") != socket.gethostname() or not isinstance(holder.get("pid"), int):
         return False
     try:
