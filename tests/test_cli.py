@@ -53,7 +53,7 @@ def test_options_reach_the_run(thalweg, tmp_path):
     code, out, _ = thalweg(
         "run", "scalar", "--out", tmp_path / "run", *FEW, "--step-size", 0.1, 0.2,
         "--init", 2, 1, 0.5, 1, "--target", 1.5, "--rtol", 1e-6, "--gfs-start", 5,
-        "--max-gradient-evaluations", 1000,
+        "--gfs-also", 7, 2, "--max-gradient-evaluations", 1000,
     )  # fmt: skip
     assert code == 0
     config = results.load(tmp_path / "run").config
@@ -64,6 +64,7 @@ def test_options_reach_the_run(thalweg, tmp_path):
         "sharpness_every": 6,
         "gfs_every": 4,
         "gfs_start": 5,
+        "gfs_also": [7, 2],
         "rtol": 1e-6,
         "max_gradient_evaluations": 1000.0,
         "max_flow_seconds": None,
@@ -76,7 +77,7 @@ def test_options_reach_the_run(thalweg, tmp_path):
     }
     data = results.load(tmp_path / "run").dataset
     np.testing.assert_allclose(data["step_size"], [0.1, 0.2])
-    assert data["gfs_step"].values.tolist() == [5, 9, 12]
+    assert data["gfs_step"].values.tolist() == [2, 5, 7, 9, 12]
     assert float(data["loss"][0, 0]) == pytest.approx(0.5 * (1.0 - 1.5) ** 2)
     assert len(out.splitlines()) <= 6
 
