@@ -131,9 +131,9 @@ def work(problem: FlatProblem, w: Array) -> Work:
     `J Jᵀ` takes `2 m² p` operations, its eigendecomposition `9 m³`. A trial takes three gradients
     and eight products by the matrix `J`.
     """
-    m = _residual_count(problem, w)
-    outputs = m / (problem.samples or m)
-    rows = outputs if problem.samples else m * COST.jacobian_product
+    m, samples = _residual_count(problem, w), problem.independent_samples(w)
+    outputs = m / (samples or m)
+    rows = outputs if samples else m * COST.jacobian_product
     linearization = COST.gradient + rows + outputs * (m / 3 + 1.5 * m**2 / w.size)
     return Work(linearization, 3 * COST.gradient + 8 * outputs / 3)
 
@@ -313,7 +313,7 @@ class Exponential:
         if not (STEPS * step < 8 * stiffness**0.5 and stiffness <= RESOLVED / eps):
             return False
         precise = eps**0.5
-        return not problem.samples or float(_mismatch(problem, linear)) <= precise
+        return not problem.independent_samples(w) or float(_mismatch(problem, linear)) <= precise
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""

@@ -9,7 +9,7 @@ Work is counted in units of one gradient, by the fixed table `COST`, so that cou
 on the machine.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
+
+from thalweg.problems.checks import check_not_traced, with_automatic_axes
 
 Params = Any
 Operator = Callable[[Any], Any]
@@ -69,19 +71,38 @@ class Problem(eqx.Module):
     def hessian(self, w: Params) -> Operator:
         """Return the operator `v -> ∇²L(w) v` (linearised once, applied often)."""
         arrays, rest = eqx.partition(w, eqx.is_inexact_array)
-        return jax.linearize(lambda a: self.gradient(eqx.combine(a, rest)), arrays)[1]
+
+        def gradient(arrays: PyTree) -> PyTree:
+            return self.gradient(eqx.combine(arrays, rest))
+
+        product = jax.linearize(gradient, arrays)[1]
+        if _can_be_applied(product, arrays):
+            return product
+        transpose = jax.vjp(gradient, arrays)[1]
+        return lambda v: transpose(v)[0]
 
     def jacobian(self, w: Params) -> tuple[Array, Operator, Operator]:
         """Return `r(w)` and the operators `v -> J v` and `u -> Jᵀ u`, `J = ∂r/∂w`."""
         arrays, rest = eqx.partition(w, eqx.is_inexact_array)
-        r, product = jax.linearize(lambda a: self.residuals(eqx.combine(a, rest)), arrays)
+
+        def residuals(arrays: PyTree) -> Array:
+            return self.residuals(eqx.combine(arrays, rest))
+
+        r, product = jax.linearize(residuals, arrays)
         transpose = jax.linear_transpose(product, arrays)
+        if not _can_be_applied(product, arrays):
+            twice = jax.linear_transpose(lambda u: transpose(u)[0], r)
+            return r, lambda v: twice(v)[0], lambda u: transpose(u)[0]
         return r, product, lambda u: transpose(u)[0]
 
     @property
     def samples(self) -> int | None:
         """The number of samples, where the residuals are known to be grouped by samples."""
         return None
+
+    def independent_samples(self, w: Params) -> int | None:
+        """Return `samples`, where the model can also be called on one sample at a time, at `w`."""
+        return self.samples
 
     def jacobian_matrix(self, w: Params) -> Array:
         """Return `J`, shape `(m, p)`, columns ordered as in a flat vector: for few residuals."""
@@ -98,6 +119,11 @@ class Problem(eqx.Module):
         It preconditions linear solves with `J Jᵀ`: its quality is a matter of speed alone.
         """
         return None
+
+
+def _can_be_applied(linear: Operator, v: PyTree) -> bool:
+    """Return whether a linear map can be applied: with `jax.custom_vjp`, only its transpose can."""
+    return "custom_lin" not in str(jax.make_jaxpr(linear)(v))
 
 
 class CallableLoss(Problem):
@@ -151,12 +177,20 @@ class FlatProblem(Problem):
     def jacobian(self, w: Array) -> tuple[Array, Operator, Operator]:
         """Return `r(w)` and the operators `J`, `Jᵀ` on vectors of shapes `(p,)` and `(m,)`."""
         r, product, transpose = self.problem.jacobian(self.tree(w))
-        return r, lambda v: product(self.unravel(v)), lambda u: self.flat(transpose(u))
+        return (
+            r.astype(w.dtype),
+            lambda v: product(self.unravel(v)).astype(w.dtype),
+            lambda u: self.flat(transpose(u.astype(r.dtype))),
+        )
 
     @property
     def samples(self) -> int | None:
         """The number of samples of the problem behind, if known."""
         return self.problem.samples
+
+    def independent_samples(self, w: Array) -> int | None:
+        """Return the number of samples on which the model can be called one at a time."""
+        return self.problem.independent_samples(self.tree(w))
 
     def jacobian_matrix(self, w: Array) -> Array:
         """Return `J`, shape `(m, p)`."""
@@ -184,11 +218,19 @@ def flatten(loss: Callable[[Any], Any], w: Params) -> tuple[FlatProblem, Array]:
     Raises
     ------
     TypeError
-        `w` has no floating-point array, or the loss does not return a real scalar.
+        `w` has no floating-point array, or is traced, or the loss does not return a real scalar.
     ValueError
-        `w` holds a number that is not finite, or shapes do not fit.
+        `w` holds a number that is not finite, or flax's batch statistics, or shapes do not fit.
     """
     problem = as_problem(loss)
+    check_not_traced(problem, w, jnp.zeros(()))  # within `jit` every new array is traced
+    if isinstance(w, Mapping) and {"params", "batch_stats"} <= w.keys():
+        raise ValueError(
+            "the parameters hold flax's batch_stats, which are no parameters: pass w['params'], "
+            "and let the model close over the rest, as in model.apply({'params': w, 'batch_stats': "
+            "stats}, x, use_running_average=True)"
+        )
+    problem, w = with_automatic_axes((problem, w))
     arrays, rest = eqx.partition(w, eqx.is_inexact_array)
     arrays = jax.tree.map(jnp.asarray, arrays)
     leaves = jax.tree.leaves(arrays)

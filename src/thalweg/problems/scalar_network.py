@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
+from thalweg.problems.checks import check_not_traced
 from thalweg.problems.problem import Params, Problem
 from thalweg.problems.scalar_flow import ScalarLimits, solve_chunks, solve_coordinates_first
 from thalweg.problems.scalar_sharpness import top_eigenvalue
@@ -159,6 +160,7 @@ class ScalarNetwork(Problem):
         >>> found.is_saddle.tolist()  # (1, -1) runs into (0, 0)
         [False, True]
         """
+        check_not_traced(ws)
         ws = np.asarray(ws)
         if ws.ndim != 2 or ws.shape[1] != self.depth:
             raise ValueError(

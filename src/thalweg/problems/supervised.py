@@ -74,8 +74,12 @@ class Supervised(Problem):
         return isinstance(self.loss, str) and self.loss == "squared"
 
     def outputs(self, w: Params) -> Array:
-        """Return `predict(w, x)` with the data in the dtype of the parameters."""
-        return self.predict(w, _cast(self.x, _dtype(w)))
+        """Return `predict(w, x)`, data and outputs in the dtype of the parameters."""
+        return self._outputs(w, _cast(self.x, _dtype(w)))
+
+    def _outputs(self, w: Params, x: Array) -> Array:
+        # A model may compute in a lower precision; derivatives are wanted in that of `w`.
+        return self.predict(w, x).astype(_dtype(w))
 
     def residuals(self, w: Params) -> Array:
         """Return `(outputs - y) / √n`, flattened."""
@@ -95,17 +99,31 @@ class Supervised(Problem):
         """The number of samples of a least-squares loss."""
         return self.y.shape[0] if self.is_least_squares else None
 
+    def independent_samples(self, w: Params) -> int | None:
+        """Return `samples` where `predict` gives of one sample what it gives of a batch of one."""
+        if self.samples is None:
+            return None
+        one = jax.ShapeDtypeStruct((1, *self.x.shape[1:]), _cast_dtype(self.x, _dtype(w)))
+        try:
+            shape = eqx.filter_eval_shape(self.predict, w, one).shape
+        except Exception:  # whatever a model raises where it needs the whole batch
+            return None
+        return self.samples if shape == (1, *self.y.shape[1:]) else None
+
     def jacobian_matrix(self, w: Params) -> Array:
         """Return `J`, shape `(m, p)`: the model is called, and differentiated, sample by sample.
 
         This is worth as many gradients as there are outputs, and right where samples do not
-        influence each other (unlike with batch normalisation).
+        influence each other (unlike with batch normalisation). Where the model cannot be called on
+        one sample, rows are taken one product at a time.
         """
+        if self.independent_samples(w) is None:
+            return super().jacobian_matrix(w)
         arrays, rest = eqx.partition(w, eqx.is_inexact_array)
         flat, unravel = ravel_pytree(arrays)
 
         def outputs(flat: Array, x: Array) -> Array:
-            return self.predict(eqx.combine(unravel(flat), rest), x[None]).ravel()
+            return self._outputs(eqx.combine(unravel(flat), rest), x[None]).ravel()
 
         rows = jax.vmap(jax.jacrev(outputs), (None, 0))(flat, _cast(self.x, _dtype(w)))
         scale = jnp.sqrt(jnp.asarray(self.y.shape[0], rows.dtype))
@@ -118,7 +136,7 @@ class Supervised(Problem):
         precision: `n` gradients of one sample each and one product of `(n, p)` matrices, worth
         about `1 + n/3` gradients. The model is called on one sample at a time.
         """
-        if not self.is_least_squares:
+        if self.independent_samples(w) is None:
             return None
         n = self.y.shape[0]
         outputs = max(self.y.size // n, 1)
@@ -170,5 +188,9 @@ def _dtype(w: Params) -> Any:
     return jnp.result_type(*leaves)
 
 
+def _cast_dtype(data: Array, dtype: Any) -> Any:
+    return dtype if jnp.issubdtype(data.dtype, jnp.inexact) else data.dtype
+
+
 def _cast(data: Array, dtype: Any) -> Array:
-    return data.astype(dtype) if jnp.issubdtype(data.dtype, jnp.inexact) else data
+    return data.astype(_cast_dtype(data, dtype))

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from thalweg.problems.checks import check_not_traced
 from thalweg.theory.trace import Run, Trace, trace_float64
 
 EDGE = 0.8  # a final sharpness of at least this part of 2/η counts as being at the edge
@@ -184,6 +185,7 @@ def certify(
 
 
 def _checked(w0: ArrayLike, step_size: float, steps: int, target: float) -> Run:
+    check_not_traced(w0, step_size)
     w = np.asarray(w0, np.float64)
     if w.ndim != 1 or w.size < 2 or not np.all(np.isfinite(w)):
         raise ValueError(f"w0 must hold at least two finite numbers in one dimension, got {w0!r}")

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import ArrayLike, NDArray
 
+from thalweg.problems.checks import check_not_traced
 from thalweg.theory.outcomes import Judged, ScalarOutcome, follow
 from thalweg.unchecked import unchecked
 
@@ -143,6 +144,7 @@ def scalar_sweep(
 def _checked(
     starts: ArrayLike, step_size: ArrayLike, steps: int, target: float, every: int, margin: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    check_not_traced(starts, step_size)
     if not jax.config.read("jax_enable_x64"):
         raise ValueError("a sweep needs float64: switch on jax_enable_x64 first")
     ws, sizes = np.asarray(starts, np.float64), np.atleast_1d(np.asarray(step_size, np.float64))
