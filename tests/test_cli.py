@@ -229,7 +229,7 @@ def test_help_explains_every_option(capsys):
         ("--steps", "12000"),
         ("--sharpness-every", "50"),
         ("--gfs-every", "500"),
-        ("--gfs-start", "500"),
+        ("--gfs-start", "0"),
         ("--rtol", "0.0001"),
         ("--samples", "300"),
         ("--widths", "64 64"),
