@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +16,7 @@ from thalweg.curvature.dense import dense_eigenpairs
 from thalweg.curvature.lanczos import RitzPairs, largest_eigenpairs
 from thalweg.curvature.starts import random_block, warm_block
 from thalweg.problems import FlatProblem, flatten
+from thalweg.problems.compiling import compiled
 
 # Up to here the whole Hessian takes less time than a Lanczos run (measured on CPU, small networks:
 # 0.9 against 2.2 ms at p = 43, slower at p = 103), and it cannot miss an eigenvalue.
@@ -138,7 +138,7 @@ def sharpness(loss: Callable[[Any], Any], w: PyTree, *, tol: float = 1e-6) -> fl
     return float(pairs.values[0])
 
 
-@eqx.filter_jit
+@compiled
 def _start_block(seed: Array, w: Array, known: Array | None, k: int, tol: Array) -> Array:
     key = jax.random.key(seed)
     if known is None:
@@ -146,7 +146,7 @@ def _start_block(seed: Array, w: Array, known: Array | None, k: int, tol: Array)
     return warm_block(key, known, k, tol=tol)
 
 
-@eqx.filter_jit
+@compiled
 def _matrix_free(
     problem: FlatProblem, w: Array, start_block: Array, tol: Array, max_products: Array
 ) -> RitzPairs:
@@ -155,7 +155,7 @@ def _matrix_free(
     )
 
 
-@eqx.filter_jit
+@compiled
 def _dense(problem: FlatProblem, w: Array, k: int, tol: Array) -> RitzPairs:
     return dense_eigenpairs(problem.hessian(w), w.size, w.dtype, k=k, tol=tol)
 

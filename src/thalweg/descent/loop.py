@@ -15,6 +15,7 @@ from jaxtyping import Array, PyTree
 
 from thalweg.descent.updates import Update, accepted
 from thalweg.problems import Problem
+from thalweg.problems.compiling import compiled
 
 CHUNK = 1024
 """Most steps in one call; also the size of the buffer of losses."""
@@ -29,14 +30,14 @@ class Iterate(NamedTuple):
     state: PyTree
 
 
-@eqx.filter_jit
+@compiled
 def first_iterate(problem: Problem, update: Update, w: PyTree) -> Iterate:
     """Return the iterate at `w`, before any step."""
     loss, gradient = problem.value_and_gradient(w)
     return Iterate(w, loss, gradient, update.init(eqx.filter(w, eqx.is_inexact_array)))
 
 
-@eqx.filter_jit
+@compiled
 def advance(
     problem: Problem, update: Update, iterate: Iterate, count: Array, limit: Array
 ) -> tuple[Iterate, Array, Array]:

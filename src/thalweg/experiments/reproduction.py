@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 
 from thalweg.descent import Interrupted
@@ -20,6 +19,7 @@ from thalweg.experiments.report import ChapterResult, RunResult, markdown, page
 from thalweg.experiments.runner import Report, has_finished, prepare, prepare_to_resume
 from thalweg.experiments.stored import stored
 from thalweg.problems import Problem
+from thalweg.problems.compiling import compiled
 from thalweg.replacing import replacing
 from thalweg.results import CONFIG, FIGURE, RunFolder, load
 
@@ -133,7 +133,7 @@ def duration(seconds: float) -> str:
 
 
 def _gradient_seconds(problem: Problem, w: Any) -> float:
-    gradient = eqx.filter_jit(lambda problem, w: problem.value_and_gradient(w)[1])
+    gradient = compiled(lambda problem, w: problem.value_and_gradient(w)[1])
     jax.block_until_ready(gradient(problem, w))
     began = time.perf_counter()
     for _ in range(5):

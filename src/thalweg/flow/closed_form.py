@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +17,7 @@ from thalweg.problems import (
     FlatProblem,
     ScalarNetwork,
 )
+from thalweg.problems.compiling import compiled
 from thalweg.problems.diagonal_flow import DualCoordinates, has_closed_form
 from thalweg.problems.problem import Params
 from thalweg.problems.scalar_flow import ScalarLimits
@@ -93,7 +93,7 @@ class _Found:
     eigenvector: Array | np.ndarray | None
 
 
-@eqx.filter_jit
+@compiled
 def _scalar_arrays(network: ScalarNetwork, w: Array) -> tuple[ScalarLimits, Array]:
     found = network.flow_limit(w)
     return found, network(found.limit)
@@ -116,7 +116,7 @@ def _scalar(network: ScalarNetwork, w: Array) -> _Found:
     )
 
 
-@eqx.filter_jit
+@compiled
 def _diagonal_arrays(
     network: DiagonalNetwork, coordinates: DualCoordinates, w: Array, near: Params | None
 ) -> tuple[Array, Array, Array, Array, Array, Array]:

@@ -21,6 +21,7 @@ from thalweg.flow.segment import FlowState
 from thalweg.flow.solution import FlowSolution
 from thalweg.flow.twice import Scheme, solve
 from thalweg.problems import COST, FlatProblem
+from thalweg.problems.compiling import compiled
 
 FINE = 0.05  # local tolerance, in units of rtol
 COARSENING = REFINEMENT = 6.0
@@ -189,7 +190,7 @@ class Step(NamedTuple):
     remaining: Array
 
 
-@eqx.filter_jit
+@compiled
 def exponential_step(problem: FlatProblem, state: FlowState, atol: Array, t_end: Array) -> Step:
     """Take one step from `state`, the longest of a shrinking sequence with a local error `≤ atol`.
 
@@ -258,10 +259,10 @@ class ExponentialPursuit(Pursuit):
         return None  # the steps themselves reach the limit
 
 
-_linearize = eqx.filter_jit(linearize)
+_linearize = compiled(linearize)
 
 
-@eqx.filter_jit
+@compiled
 def _mismatch(problem: FlatProblem, linear: Linearization) -> Array:
     """Return how far `jacobian_matrix` is from `J`, relatively, in the direction of `w`."""
     image = problem.jacobian(linear.w)[1](linear.w)

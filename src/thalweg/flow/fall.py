@@ -6,7 +6,6 @@ from functools import partial
 from math import inf, isfinite, nan
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -20,6 +19,7 @@ from thalweg.flow.method import Progress, Request
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.twice import ROUNDING
 from thalweg.problems import COST, FlatProblem, flatten
+from thalweg.problems.compiling import compiled
 
 CAUTION = 5.0  # by which the error bar is widened
 STEPS_AT_ONCE = 16  # between two looks at the budget
@@ -207,7 +207,7 @@ def _rows(course: Course, first: int, count: int) -> tuple[Any, Any]:
     return tuple(jnp.asarray(np.pad(row, (0, STEPS_AT_ONCE - count))) for row in rows)  # type: ignore[return-value]
 
 
-@eqx.filter_jit
+@compiled
 def _steps(
     step: Step, problem: FlatProblem, w: Array, lengths: Array, bounds: Array, count: Array
 ) -> Array:

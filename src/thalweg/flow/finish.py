@@ -16,12 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
 from thalweg.problems import FlatProblem
+from thalweg.problems.compiling import compiled
 
 
 class LinearLimit(NamedTuple):
@@ -99,7 +99,7 @@ def conjugate_gradients(
     return x, iterations, jnp.linalg.norm(r) <= target
 
 
-@eqx.filter_jit
+@compiled
 def factor_kernel(problem: FlatProblem, w: Array) -> Array | None:
     """Return the inverse of the kernel between samples at `w`, slightly shifted, or `None`."""
     kernel = problem.sample_kernel(w)
@@ -116,7 +116,7 @@ def kernel_cost(inverse: Array | None) -> float:
     return 0.0 if inverse is None else 1.0 + inverse.shape[0] / 3
 
 
-@eqx.filter_jit
+@compiled
 def gauss_newton_limit(
     inverse: Array | None, problem: FlatProblem, w: Array, tolerance: Array, max_iterations: Array
 ) -> LinearLimit:
@@ -132,7 +132,7 @@ def gauss_newton_limit(
     return _limit(problem, w, transpose(r), -transpose(psi), iterations, solved)
 
 
-@eqx.filter_jit
+@compiled
 def newton_limit(
     problem: FlatProblem, w: Array, tolerance: Array, max_iterations: Array
 ) -> LinearLimit:

@@ -11,7 +11,6 @@ from functools import partial
 from math import isfinite
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +26,7 @@ from thalweg.flow.segment import FlowState, one_step
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.twice import Scheme, solve
 from thalweg.problems import COST, FlatProblem
+from thalweg.problems.compiling import compiled
 
 SHARES = (0.4, 0.2)  # of the loss that a step would take away if the velocity did not change
 PRECISION = 2e-3  # relative: what kinks leave of the sharpness, whatever the tolerance
@@ -41,7 +41,7 @@ LEAST_FALL = 1.6  # halving a displacement divides the bend of a smooth gradient
 UNEVEN = 1.4  # and each halving by nearly as much as the one before
 
 
-@eqx.filter_jit
+@compiled
 def _bends(problem: FlatProblem, w: Array) -> Array:
     """Return how bent the gradient is along displacements that are halved one after the other.
 
@@ -83,7 +83,7 @@ def has_kinks(problem: FlatProblem, w: Array) -> bool:
     return not bool(smooth)
 
 
-@eqx.filter_jit
+@compiled
 def _step(problem: FlatProblem, state: FlowState, share: Array, bound: Array) -> FlowState:
     slope = jnp.vdot(state.velocity, state.velocity)
     length = share * state.loss / jnp.maximum(slope, jnp.finfo(slope.dtype).tiny)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
@@ -14,6 +13,7 @@ from thalweg.flow.segment import FlowState
 from thalweg.flow.solution import FlowSolution
 from thalweg.flow.twice import Scheme, solve
 from thalweg.problems import FlatProblem
+from thalweg.problems.compiling import compiled
 
 STEPS = 25  # between two looks at the clock
 
@@ -54,7 +54,7 @@ class _FixedSteps(Pursuit):
         return state
 
 
-@eqx.filter_jit
+@compiled
 def _runge_kutta4(problem: FlatProblem, state: FlowState, step: Array) -> FlowState:
     w = _many(problem, state.w, step)
     loss, gradient = problem.value_and_gradient(w)

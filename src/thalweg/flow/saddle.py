@@ -1,12 +1,12 @@
 """Tell saddles from minima at the end of a flow."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from thalweg.curvature import RitzPairs, largest_eigenpairs, random_block
 from thalweg.problems import FlatProblem
+from thalweg.problems.compiling import compiled
 
 RESOLUTION = 1e-4  # of the sharpness: downward curvature below this is not seen
 
@@ -23,7 +23,7 @@ def curves_downwards(problem: FlatProblem, w: Array, sharpness: float) -> tuple[
     return downwards, int(pairs.matvecs)
 
 
-@eqx.filter_jit
+@compiled
 def _largest_of_shifted_negative(problem: FlatProblem, w: Array, shift: Array) -> RitzPairs:
     hessian = problem.hessian(w)
     return largest_eigenpairs(

@@ -8,12 +8,12 @@ step, so the count of work and the next step length are kept in the step-size co
 from typing import Any, NamedTuple
 
 import diffrax
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from thalweg.flow.rkc import RKC2, stages
 from thalweg.problems import FlatProblem
+from thalweg.problems.compiling import compiled
 
 STEPS = 1  # tried per segment; more would save dispatches, fewer looks would be possible
 
@@ -80,14 +80,14 @@ def _velocity(t: Any, w: Array, problem: FlatProblem) -> Array:
 _TERM = diffrax.ODETerm(_velocity)
 
 
-@eqx.filter_jit
+@compiled
 def start(problem: FlatProblem, w: Array, step: Array) -> FlowState:
     """Return the state at time 0. Costs one gradient."""
     loss, gradient = problem.value_and_gradient(w)
     return FlowState(jnp.zeros((), w.dtype), w, -gradient, loss, step)
 
 
-@eqx.filter_jit
+@compiled
 def advance(
     problem: FlatProblem, state: FlowState, spectral_radius: Array, atol: Array, t_end: Array
 ) -> Segment:
@@ -104,7 +104,8 @@ def advance(
     pid = diffrax.PIDController(
         rtol=0.0, atol=rms, norm=_rms, factormax=5.0, safety=0.8, error_order=3
     )
-    solution = diffrax.diffeqsolve(
+    # Not by the compiled function: its cache would hold the problem, and its data, for ever.
+    solution = diffrax.diffeqsolve.__wrapped__(  # type: ignore[attr-defined]
         _TERM,
         RKC2(spectral_radius),
         state.time,

@@ -10,17 +10,16 @@ on the machine.
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from thalweg.problems.checks import check_not_traced, with_automatic_axes
+from thalweg.problems.compiling import Kept, join, split
 
 Params = Any
 Operator = Callable[[Any], Any]
@@ -264,35 +263,33 @@ def _alike(w: Params) -> str:
     )
 
 
-@lru_cache(maxsize=64)
-def _value_kind(structure: Any, kinds: Any, rest_structure: Any, constants: Any) -> tuple[Any, ...]:
+_KINDS = Kept()
+
+
+def _value_kind(problem: Problem, w: Params) -> tuple[Any, ...]:
     """Return shape and dtype of the loss, `None` where it is no array, and the name of its type.
 
-    Of what a problem and its parameters are made of, without the numbers: a descent that measures
-    every iterate asks for the same thing every time, and tracing takes longer than small losses.
+    Found once for what a problem and its parameters are made of, without the numbers: a descent
+    that measures every iterate asks every time, and tracing takes longer than small losses.
     """
-    leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds]
-    rest = jax.tree.unflatten(rest_structure, constants)
+    arrays, structure, constants = split((problem, w))
+    kinds = tuple(a if a is None else (a.shape, jnp.result_type(a)) for a in arrays)
 
-    def value(leaves: list[Any]) -> Any:
-        problem, w = eqx.combine(jax.tree.unflatten(structure, leaves), rest)
+    def value(arrays: list[Any], weak: Any) -> Any:
+        problem, w = join(arrays, structure, weak)
         return problem(w)
 
-    out = eqx.filter_eval_shape(value, leaves)
-    return getattr(out, "shape", None), getattr(out, "dtype", None), type(out).__name__
+    def find(weak: Any) -> tuple[Any, ...]:
+        shapes = [kind if kind is None else jax.ShapeDtypeStruct(*kind) for kind in kinds]
+        out = eqx.filter_eval_shape(lambda shapes: value(shapes, weak), shapes)
+        return getattr(out, "shape", None), getattr(out, "dtype", None), type(out).__name__
 
-
-def _is_traced(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray)
+    return _KINDS.made((structure, kinds), constants, find)
 
 
 def _check_scalar(flat: FlatProblem, vector: Array, alike: str) -> None:
-    arrays, rest = eqx.partition((flat.problem, flat.tree(vector)), _is_traced)
-    leaves, structure = jax.tree.flatten(arrays)
-    constants, rest_structure = jax.tree.flatten(rest)
-    kinds = tuple((leaf.shape, jnp.result_type(leaf)) for leaf in leaves)
     try:
-        shape, dtype, name = _value_kind(structure, kinds, rest_structure, tuple(constants))
+        shape, dtype, name = _value_kind(flat.problem, flat.tree(vector))
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(

@@ -42,7 +42,7 @@ class Supervised(Problem):
     predict: Callable[[Any, Any], Any]
     x: Any
     y: Any
-    loss: str | Callable[[Any, Any], Any] = eqx.field(static=True)
+    loss: str | Callable[[Any, Any], Any]
 
     def __init__(
         self,

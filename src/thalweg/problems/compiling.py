@@ -1,0 +1,119 @@
+"""Programs compiled for what a user passes, kept no longer than that lives.
+
+`equinox.filter_jit` takes arrays as arguments and everything else as constants, which its cache
+holds for ever: a loss that closes over a data set would keep it. Here the cache holds constants
+weakly, and a program goes when one of its constants does, as with `jax.jit(loss)`.
+"""
+
+import weakref
+from collections.abc import Callable
+from functools import wraps
+from types import MethodType
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+from jaxtyping import PyTree
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Value:
+    """A constant without identity, such as a number: equal only to those of the same type."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __call__(self) -> Any:
+        return self.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _Value and (type(self.value), self.value) == (
+            type(other.value),
+            other.value,
+        )
+
+
+def _weak(constant: Any, forget: Callable[[Any], None] | None = None) -> Callable[[], Any]:
+    """Return what gives the constant as long as it lives."""
+    if isinstance(constant, MethodType):
+        return weakref.WeakMethod(constant, forget)
+    try:
+        return weakref.ref(constant, forget)
+    except TypeError:
+        return _Value(constant)
+
+
+@jax.tree_util.register_static
+class _Output:
+    """The structure of an output, and its constants, which are often those of the input."""
+
+    def __init__(self, structure: Any, constants: tuple[Any, ...]):
+        self.structure, self.constants = structure, constants
+
+    def __hash__(self) -> int:
+        return hash((self.structure, self.constants))
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _Output and (self.structure, self.constants) == (
+            other.structure,
+            other.constants,
+        )
+
+
+def split(tree: PyTree) -> tuple[list[Any], Any, tuple[Any, ...]]:
+    """Return the leaves of a tree that are arrays (else `None`), its structure, and the others."""
+    leaves, structure = jax.tree.flatten(tree)
+    arrays = [leaf if eqx.is_array(leaf) else None for leaf in leaves]
+    return arrays, structure, tuple(None if eqx.is_array(leaf) else leaf for leaf in leaves)
+
+
+def join(arrays: Any, structure: Any, constants: tuple[Any, ...]) -> PyTree:
+    """Return the tree that was split, its constants given weakly."""
+    leaves = [
+        constant() if array is None else array
+        for array, constant in zip(arrays, constants, strict=True)
+    ]
+    return jax.tree.unflatten(structure, leaves)
+
+
+class Kept(dict[Any, Any]):
+    """What was made for constants, kept as long as all of them live."""
+
+    def made(self, structure: Any, constants: tuple[Any, ...], make: Callable[[Any], Any]) -> Any:
+        """Return what `make` made of these constants, which are given to it weakly."""
+        key = structure, tuple(_weak(constant) for constant in constants)
+        if key not in self:
+            held: list[Any] = []
+
+            def forget(_: Any) -> None:
+                self.pop(held[0], None)
+
+            held.append((structure, tuple(_weak(constant, forget) for constant in constants)))
+            self[held[0]] = make(held[0][1])
+        return self[key]
+
+
+def compiled(function: F) -> F:
+    """Return `function`, compiled: arrays are arguments, all else is constant, and held weakly."""
+    programs = Kept()
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        arrays, structure, constants = split(args)
+
+        def make(weak: tuple[Any, ...]) -> Any:
+            @wraps(function)
+            def program(arrays: Any) -> Any:
+                made, shape, others = split(function(*join(arrays, structure, weak)))
+                return made, _Output(shape, tuple(map(_weak, others)))
+
+            return jax.jit(program)
+
+        made, output = programs.made(structure, constants, make)(arrays)
+        return join(made, output.structure, output.constants)
+
+    return call  # type: ignore[return-value]
