@@ -15,9 +15,9 @@ from thalweg.problems import flatten, mlp, mlp_init
 X = jnp.linspace(-1.0, 1.0, 8)[:, None]
 
 
-def fit(predict=mlp, frequency=2.0):
+def fit(predict=mlp, frequency=2.0, width=12):
     problem = tw.Supervised(predict, X, jnp.sin(frequency * X))
-    return problem, mlp_init(jax.random.key(1), (1, 12, 1), jnp.float64)
+    return problem, mlp_init(jax.random.key(1), (1, width, 1), jnp.float64)
 
 
 def by_scipy(problem, w, time):
@@ -84,9 +84,9 @@ def test_the_limit_of_squared_regression_is_that_of_the_closed_form(seed):
 
 
 def test_it_is_chosen_where_residuals_are_few_and_the_flow_is_stiff():
-    stiff, w = flatten(*fit(frequency=12.0))
+    stiff, w = flatten(*fit(frequency=12.0, width=24))
     assert Exponential.applies(stiff, w)
-    found = tw.gradient_flow_solution(*fit(frequency=12.0), rtol=1e-2)
+    found = tw.gradient_flow_solution(*fit(frequency=12.0, width=24), rtol=1e-2)
     assert found.method == "exponential"
     assert found.converged
     scalar, start = flatten(lambda w: 0.5 * (w[0] * w[1] - 1) ** 2, jnp.array([1.0, 0.5]))
@@ -105,7 +105,7 @@ def test_samples_that_influence_each_other_are_left_to_the_stabilised_method():
 def test_targets_that_contradict_each_other_are_left_to_the_stabilised_method():
     x = jnp.repeat(X, 2, axis=0)
     y = jnp.sin(2 * x) + jnp.tile(jnp.array([[-1.0], [1.0]]), (8, 1))
-    w = mlp_init(jax.random.key(1), (1, 12, 1), jnp.float64)
+    w = mlp_init(jax.random.key(1), (1, 24, 1), jnp.float64)
     problem = tw.Supervised(mlp, x, y)
     assert not Exponential.applies(*flatten(problem, w))
     chosen = tw.gradient_flow_solution(problem, w, max_gradient_evaluations=100).method

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import thalweg as tw
-from thalweg.flow import FlowSolution, Kinked, Status
-from thalweg.flow.kinked import _spread, has_kinks
+from thalweg.flow import Kinked, Status
+from thalweg.flow.kinks import has_kinks
+from thalweg.flow.sides import nearest_jump, spread_beside
 from thalweg.problems import flatten, mlp, mlp_init
 
 
@@ -89,12 +90,53 @@ def test_networks_of_relu_units_are_chosen_for_and_covered(seed):
     assert found.sharpness_error <= 0.05 * found.sharpness
 
 
-def test_the_spread_is_that_of_the_sides_of_a_kink():
-    flat, w = flatten(
-        lambda w: 0.5 * w[0] ** 2 + jax.nn.relu(w[1]) ** 2 + 1e-3 * jnp.sum(w**2),
-        jnp.asarray([1.0, 0.0]),
-    )
-    at_kink = FlowSolution(w, 1.002, 0.0, 0.0, Status.CONVERGED, 0.0, "kinked")
-    spread, work = _spread(flat, at_kink)
-    assert spread == pytest.approx(1.0)  # 2.002 on one side, 1.002 on the other
+@pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.silu, jax.nn.gelu])
+def test_deep_networks_at_large_scales_have_no_kinks(activation):
+    for seed in range(6):
+        problem, w = network(activation, seed, widths=(5, *(8,) * 8, 2))
+        assert not has_kinks(*flatten(problem, jax.tree.map(lambda a: 2.0 * a, w)))
+
+
+def test_rounding_is_no_kink():
+    problem, w = network(jnp.tanh, 0)
+    flat, v = flatten(problem, w)
+
+    def rounded(v):
+        return problem(flat.tree(v.astype(jnp.float32))).astype(jnp.float64)
+
+    assert not has_kinks(*flatten(rounded, v))
+
+
+def test_a_slope_that_jumps_is_no_kink():
+    for seed in range(3):
+        assert not has_kinks(*flatten(*network(jax.nn.elu, seed)))
+
+
+def kinked_parabola(w):
+    return 0.5 * w[0] ** 2 + jax.nn.relu(w[1]) ** 2 + 1e-3 * jnp.sum(w**2)
+
+
+def test_the_spread_is_that_of_the_sides_of_a_jump():
+    flat, w = flatten(kinked_parabola, jnp.asarray([1.0, 0.0]))
+    spread = spread_beside(flat, w, 1e-6, 1e-5)
+    assert spread.lowest == pytest.approx(1.002)
+    assert spread.highest == pytest.approx(2.002)
+    assert spread.work > 0
+
+
+@pytest.mark.parametrize("beside", [0.0, 1e-9, -1e-6, 3e-5, -3e-5])
+def test_jumps_are_seen_where_they_are_near(beside):
+    near, work = nearest_jump(*flatten(kinked_parabola, jnp.asarray([1.0, beside])))
+    assert abs(beside) < near < 1e-3
     assert work > 0
+
+
+def test_smooth_minima_have_no_jumps_near():
+    losses = (
+        lambda w: 0.5 * (1 - w[0] * w[1]) ** 2,
+        lambda w: jnp.sum(w**4),
+        lambda w: jnp.sum(jnp.cosh(3 * w)),
+        lambda w: (w[0] - w[1]) ** 2,
+    )
+    for loss in losses:
+        assert nearest_jump(*flatten(loss, jnp.asarray([1.0, 1.0])))[0] == np.inf

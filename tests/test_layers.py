@@ -18,6 +18,7 @@ ORDER = (
     "replacing",
     "strict_json",
     "results",
+    "unchecked",
     "problems",
     "curvature",
     "flow",
@@ -36,8 +37,8 @@ ORDER = (
 # A layer that may use less than all layers before it (`None`: the package itself, which names all).
 ALLOWED = {
     "results": {"memory", "checksum", "lock", "replacing", "strict_json"},
-    "problems": set(),
-    "theory": {"named", "results", "problems", "curvature", "flow"},
+    "problems": {"unchecked"},
+    "theory": {"named", "results", "unchecked", "problems", "curvature", "flow"},
     "figures": {"results"},
 }
 DERIVATIVES = {
@@ -47,7 +48,8 @@ DERIVATIVES = {
     *("filter_jacfwd", "filter_jacrev", "filter_hessian"),
 }
 MODULES_WITH_DERIVATIVES = {"jax", "equinox", "eqx"}
-NO_JAX = set(ORDER) - {"problems", "curvature", "flow", "descent", "theory", "experiments"}
+JAX = {"unchecked", "problems", "curvature", "flow", "descent", "theory", "experiments"}
+NO_JAX = set(ORDER) - JAX
 
 
 def layer_of(path):

@@ -1,11 +1,12 @@
 """Curvature of a loss: its largest eigenvalues, with residuals, from Hessian-vector products."""
 
 from thalweg.curvature.dense import dense_eigenpairs
-from thalweg.curvature.eigenpairs import Eigenpairs, sharpness, top_eigenpairs
+from thalweg.curvature.eigenpairs import DENSE_UP_TO, Eigenpairs, sharpness, top_eigenpairs
 from thalweg.curvature.lanczos import RitzPairs, largest_eigenpairs
 from thalweg.curvature.starts import random_block, warm_block
 
 __all__ = [
+    "DENSE_UP_TO",
     "Eigenpairs",
     "RitzPairs",
     "dense_eigenpairs",

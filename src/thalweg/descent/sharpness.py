@@ -18,11 +18,14 @@ from thalweg.descent.measurements import (
 from thalweg.descent.values import flags, value_and_reached, values_of_flow, variables_of_flow
 from thalweg.flow.course import Course, Courses, Landing
 from thalweg.flow.exponential import exponential_move
+from thalweg.flow.exponential_rosenbrock import rosenbrock_move
 from thalweg.flow.fall import Fall, gfs_sharpness_fall
 from thalweg.flow.finish import Finish, LinearLimit
-from thalweg.flow.follow import Limit, Look, Standing
+from thalweg.flow.follow import Standing
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
+from thalweg.flow.look import Limit, Look
 from thalweg.flow.method import Method, Progress
+from thalweg.flow.runaway import Mark
 from thalweg.flow.runge_kutta4 import steps_of_length
 from thalweg.flow.segment import FlowState, one_step
 from thalweg.flow.solution import FlowSolution, Status
@@ -279,7 +282,7 @@ def _check_positive(name: str, value: float) -> None:
 
 MEMORIES = (
     *(_Solved, FlowSolution, Status, Courses, Course, Landing, Finish, LinearLimit, Eigenpairs),
-    *(_Standing, Followed, Standing, Limit, Look, FlowState),
-    *(one_step, exponential_move, steps_of_length),
+    *(_Standing, Followed, Standing, Limit, Look, Mark, FlowState),
+    *(one_step, exponential_move, rosenbrock_move, steps_of_length),
 )
 """The types, and the steps of methods, that memories and standings are made of."""

@@ -1,14 +1,18 @@
 """Gradient flow to its limit, with an error bar on the sharpness there.
 
-`method.py` says what a method is; `closed_form.py`, `exponential.py`, `stabilized.py`, `kinked.py`
-and `runge_kutta4.py` are the methods. The stabilised one is built from `rkc.py` (the diffrax
-solver), `segment.py` (a step of it, compiled), `follow.py` (the flow at one tolerance, to its end),
-`finish.py` (the limit of the linearised flow), `twice.py` (two tolerances make an error bar) and
-`course.py` (the steps taken), by which `fall.py` compares neighbours.
+`method.py` says what a method is; `closed_form.py`, `exponential_rosenbrock.py`, `exponential.py`,
+`stabilized.py`, `kinked.py` and `runge_kutta4.py` are the methods. The stabilised one is built from
+`rkc.py` (the diffrax solver), `segment.py` (a step of it, compiled), `follow.py` (the flow at one
+tolerance, to its end), `finish.py` (the limit of the linearised flow) and `look.py` (what is known
+of a limit), `endpoint.py` (the stationary point there), `twice.py` (two tolerances make an error
+bar) and `course.py` (the steps taken), by which `fall.py` compares neighbours. What a flow can come
+to instead of a minimum: `saddle.py`, `runaway.py`, `failing.py`, `sides.py`; `kinks.py` tells kinks
+beforehand.
 """
 
 from thalweg.flow.closed_form import ClosedForm
 from thalweg.flow.exponential import Exponential
+from thalweg.flow.exponential_rosenbrock import ExponentialRosenbrock
 from thalweg.flow.fall import Fall, gfs_sharpness_fall
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.kinked import Kinked
@@ -23,6 +27,7 @@ __all__ = [
     "RKC2",
     "ClosedForm",
     "Exponential",
+    "ExponentialRosenbrock",
     "Fall",
     "FlowSolution",
     "Kinked",

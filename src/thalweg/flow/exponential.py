@@ -4,9 +4,10 @@ Where the residuals are few, the stiff part of the flow can be known completely 
 a step is then limited by how fast that part changes, not by its largest eigenvalue.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from math import factorial, inf
+from math import exp, factorial, inf
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -15,10 +16,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from thalweg.flow.follow import Limit, Pursuit
+from thalweg.flow.follow import Pursuit
+from thalweg.flow.look import Limit
 from thalweg.flow.method import Request
 from thalweg.flow.segment import FlowState
-from thalweg.flow.solution import FlowSolution
+from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.twice import Scheme, solve
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.compiling import compiled
@@ -33,6 +35,7 @@ TRIALS = 40  # of a step, each shorter than the one before
 STEPS = 300.0  # expected, for choosing a method
 AFFORDABLE = 60.0  # work of a linearization and a trial, beyond which this method is not considered
 RESOLVED = 0.01  # of the inverse rounding unit: rates slower than the fastest by more are noise
+AMPLIFIED = 1e-3  # the size to which rounding may have grown by downward curvature
 RELATIVE_LOSS = 1e-2  # that the linear flow is to reach in the time that Stabilized is charged for
 
 
@@ -181,17 +184,25 @@ class Step(NamedTuple):
     """Where an exponential step ended, how many trials it took, and what is known there.
 
     `bound` is the largest rate at the start of the step; `remaining` is how far the linear flow
-    would still have gone from there, in a time far longer than that already spent.
+    would still have gone from there, in a time far longer than that already spent. `growth` is the
+    logarithm of that of a perturbation in the direction in which the loss curves most downwards.
     """
 
     state: FlowState
     trials: Array
     bound: Array
     remaining: Array
+    growth: Array
 
 
 @compiled
-def exponential_step(problem: FlatProblem, state: FlowState, atol: Array, t_end: Array) -> Step:
+def exponential_step(
+    linearize: Callable[[FlatProblem, Array], Linearization],
+    problem: FlatProblem,
+    state: FlowState,
+    atol: Array,
+    t_end: Array,
+) -> Step:
     """Take one step from `state`, the longest of a shrinking sequence with a local error `≤ atol`.
 
     Not beyond time `t_end`; the next step's length is proposed in the new state.
@@ -217,7 +228,8 @@ def exponential_step(problem: FlatProblem, state: FlowState, atol: Array, t_end:
     w, h, _, proposal, trials = lax.while_loop(refused, attempt, begin)
     loss, gradient = problem.value_and_gradient(w)
     end = FlowState(state.time + h, w, -gradient, loss, proposal)
-    return Step(end, trials, bound, remaining)
+    growth = h * jnp.maximum(-jnp.min(linear.rates), 0.0)
+    return Step(end, trials, bound, remaining, growth)
 
 
 def exponential_move(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
@@ -230,6 +242,7 @@ class ExponentialPursuit(Pursuit):
     """Follows a flow by exponential steps, until next to nothing is left to go."""
 
     step = staticmethod(exponential_move)
+    linearize = staticmethod(linearize)
 
     @cached_property
     def work(self) -> Work:
@@ -237,29 +250,38 @@ class ExponentialPursuit(Pursuit):
         return work(self.problem, self.origin)
 
     def _renew_bound(self, w: Array) -> None:
-        self.bound = float(jnp.max(_linearize(self.problem, w).rates))
+        self.bound = float(jnp.max(_linearized(self.linearize, self.problem, w).rates))
         self.meter.spend(self.work.linearization)
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
         dtype = state.w.dtype
-        atol = tolerance * float(jnp.linalg.norm(state.w))
-        step = exponential_step(
-            self.problem, state, jnp.asarray(atol, dtype), jnp.asarray(self.t_end, dtype)
-        )
+        atol = tolerance * self._scale(state)
+        limits = jnp.asarray(atol, dtype), jnp.asarray(self.t_end, dtype)
+        step = exponential_step(self.linearize, self.problem, state, *limits)
         self.bound, self.remaining = float(step.bound), float(step.remaining)
+        self.growth += float(step.growth)
         trials = float(step.trials) * self.work.trial
         self.count_work(self.work.linearization + trials + COST.gradient)
         return step.state
 
+    def _ended(self, state: FlowState) -> Limit | None:
+        # Close to a saddle for so long that rounding decides where the flow would go from there.
+        is_lost = exp(min(self.growth, 700.0)) * float(jnp.finfo(state.w.dtype).eps) > AMPLIFIED
+        return self.unsettled(Status.SADDLE) if is_lost else super()._ended(state)
+
     def _is_at_rest(self, state: FlowState) -> bool:
-        near = SETTLED * self.rtol * float(jnp.linalg.norm(state.w))
+        near = SETTLED * self.rtol * self._scale(state)
         return self.remaining <= near or super()._is_at_rest(state)
 
     def _look_ahead(self, state: FlowState) -> Limit | None:
         return None  # the steps themselves reach the limit
 
 
-_linearize = compiled(linearize)
+@compiled
+def _linearized(
+    linearize: Callable[[FlatProblem, Array], Linearization], problem: FlatProblem, w: Array
+) -> Linearization:
+    return linearize(problem, w)
 
 
 @compiled
@@ -309,7 +331,7 @@ class Exponential:
         step = sum(work(problem, w))
         if step > AFFORDABLE:
             return False
-        linear = _linearize(problem, w)
+        linear = _linearized(linearize, problem, w)
         stiffness, eps = _stiffness(linear), float(jnp.finfo(w.dtype).eps)
         if not (STEPS * step < 8 * stiffness**0.5 and stiffness <= RESOLVED / eps):
             return False
@@ -318,6 +340,11 @@ class Exponential:
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
-        fine = FINE * request.rtol
-        tolerances = [COARSENING * fine, *(fine / REFINEMENT**k for k in range(REFINEMENTS + 1))]
-        return solve(Scheme(self.name, ExponentialPursuit, tolerances), problem, w, request)
+        return solve(scheme(self.name, ExponentialPursuit, request.rtol), problem, w, request)
+
+
+def scheme(name: str, pursuit: type[ExponentialPursuit], rtol: float) -> Scheme:
+    """Return how exponential steps are taken twice, or more often."""
+    fine = FINE * rtol
+    tolerances = [COARSENING * fine, *(fine / REFINEMENT**k for k in range(REFINEMENTS + 1))]
+    return Scheme(name, pursuit, tolerances)

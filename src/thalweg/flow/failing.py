@@ -1,11 +1,11 @@
 """Why a flow cannot go on: what is not finite, or a loss that falls without bound."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from thalweg.flow.runaway import Mark
 from thalweg.flow.solution import Status
 from thalweg.problems import FlatProblem
 
@@ -19,15 +19,15 @@ def what_is_not_finite(problem: FlatProblem, w: Array) -> Status:
     return Status.NON_FINITE_HESSIAN if is_finite else Status.NON_FINITE
 
 
-def falls_without_bound(marks: Sequence[Any], loss: float) -> bool:
+def falls_without_bound(marks: Sequence[Mark], loss: float) -> bool:
     """Return whether a loss has fallen so far that it cannot have a minimum.
 
     Parameters
     ----------
     marks
-        Of each decade of time, the first from the first steps: their second entry is the loss. By
+        Of each decade of time, the first from the first steps. By
         accident one of them may be near zero, hardly two.
     loss
         That of now.
     """
-    return len(marks) >= 2 and loss < -FALLEN * max(abs(mark[1]) for mark in marks[:2])
+    return len(marks) >= 2 and loss < -FALLEN * max(abs(mark.loss) for mark in marks[:2])

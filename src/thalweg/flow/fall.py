@@ -192,7 +192,8 @@ def _retrace(course: Course, problem: FlatProblem, w: Array, meter: Account) -> 
     taken = 0
     for landing in sorted(course.landings, key=lambda landing: landing.after):
         while taken < landing.after:
-            now = min(STEPS_AT_ONCE, landing.after - taken)
+            affordable = max(1, int(meter.left / max(course.work, 1.0)))
+            now = min(STEPS_AT_ONCE, landing.after - taken, affordable)
             w = _steps(course.step, problem, w, *_rows(course, taken, now), jnp.asarray(now))
             meter.spend(now * course.work)
             taken += now

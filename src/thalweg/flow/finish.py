@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from thalweg.problems import FlatProblem
+from thalweg.problems import COST, FlatProblem
 from thalweg.problems.compiling import compiled
 
 
@@ -55,6 +55,11 @@ class Finish:
     by_residuals: bool
     inverse: Array | None
     iterations: Array
+
+    @property
+    def work_of_iteration(self) -> float:
+        """The work of one iteration, in units of one gradient."""
+        return 2 * COST.jacobian_product if self.by_residuals else COST.hessian_product
 
     def __call__(self, problem: FlatProblem, w: Array) -> LinearLimit:
         """Return the limit of the flow linearised at `w`, whatever its residual."""

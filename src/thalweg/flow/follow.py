@@ -1,7 +1,6 @@
 """Follow the flow at one tolerance until the sharpness at its limit has settled."""
 
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from math import inf, isfinite, nan
 from typing import Any
 
@@ -12,11 +11,16 @@ from numpy.typing import NDArray
 
 from thalweg.curvature import Eigenpairs, top_eigenpairs
 from thalweg.flow.course import Course, Landing, Step
+from thalweg.flow.endpoint import polished
 from thalweg.flow.failing import falls_without_bound, what_is_not_finite
 from thalweg.flow.finish import Finish, LinearLimit, gauss_newton_limit, newton_limit
+from thalweg.flow.look import Limit, Look
 from thalweg.flow.meter import Account
-from thalweg.flow.saddle import curves_downwards
+from thalweg.flow.rkc import length_of
+from thalweg.flow.runaway import Mark, runs_away
+from thalweg.flow.saddle import leaves, lowest_curvature
 from thalweg.flow.segment import FlowState, advance, one_step, start
+from thalweg.flow.sides import Spread, nearest_jump, spread_beside
 from thalweg.flow.solution import Status
 from thalweg.problems import COST, FlatProblem
 
@@ -28,78 +32,11 @@ FIRST_LOOK_LOSS, FIRST_LOOK_WORK = 2e-3, 1800.0  # the loss, relative, or the wo
 LOOK_SHARE = 0.2  # of the work of the steps so far: what one look ahead to the limit may cost
 OF_WHAT_IS_LEFT = 0.3  # of the way to the limit, the longest local error that a step may make
 FEWEST_ITERATIONS, MOST_ITERATIONS = 15, 5000  # of the linear solve of a look
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The end of a flow as followed at one tolerance.
-
-    `error` bounds what is missing from stopping early and from the eigensolver, not the error of
-    the integration. `status` is `None` where the flow settled; then `course` says how.
-    """
-
-    w: Array
-    sharpness: float
-    error: float
-    loss: float
-    eigenvector: Array | None
-    status: Status | None = None
-    course: Course | None = None
-
-
-@dataclass(frozen=True)
-class Look:
-    """A look ahead to the limit of the linearised flow, after so many steps of the flow.
-
-    `finish` repeats it from another point, with as many iterations.
-    """
-
-    after: int
-    finish: Finish
-    work: float
-    limit: LinearLimit
-    loss: float
-    pairs: Eigenpairs | None
-
-    @property
-    def sharpness(self) -> float:
-        """The sharpness at the limit, NaN where it was not computed."""
-        return float(self.pairs.values[0]) if self.pairs is not None else nan
-
-    def error_seen_from(self, earlier: "Look") -> float:
-        """Return an estimate of the error of this look's sharpness, from an earlier look.
-
-        A change that is small by accident is why all earlier looks are asked. Two looks from
-        nearly the same point do not tell that either is right (infinity).
-        """
-        part = self.part_of_change_since(earlier)
-        return part * abs(self.sharpness - earlier.sharpness) if part < inf else inf
-
-    def part_of_change_since(self, earlier: "Look") -> float:
-        """Return the error in units of the change since an earlier look.
-
-        The error of a linear limit is about quadratic in its length.
-        """
-        length = float(self.limit.length)
-        ratio = (float(earlier.limit.length) / length) ** 2 if length > 0 else inf
-        return min(1.0, 2.0 / (ratio - 1)) if ratio >= 2 else inf
-
-    def landing(self) -> Landing:
-        """Return where this look landed."""
-        return Landing(self.after, self.finish, self.work, self.limit.w)
-
-    @property
-    def next_loss(self) -> float:
-        """The loss at which the next look is worth its price.
-
-        A misfit falls like the length of the linear limit, about as the root of the loss.
-        """
-        if self.pairs is not None:
-            return 0.2 * self.loss
-        misfit = float(self.limit.misfit)
-        if not (bool(self.limit.solved) and isfinite(misfit)):
-            return 0.12 * self.loss
-        return self.loss * min(0.2, max(1e-3, (0.4 / misfit) ** 2))
+ALGEBRAIC = 10.0  # sharpness times time: more where a flow has come to rest exponentially
+PART = 20.0  # how many times the way so far the size is at which errors are measured, at most
+SIDES_TOLERANCE = 1e-5  # of the sharpness on each side of a limit
+DRIFT = 1e-3  # of the size of w: by which a flow at rest would move in as much time again
+POLISH_SHARE = 0.5  # of the work of the steps so far: what it may cost to find the endpoint
 
 
 @dataclass(frozen=True)
@@ -118,14 +55,15 @@ class Standing:
     next_look_loss: float
     next_look_work: float
     remaining: float
+    growth: float
     steps: NDArray[np.float64]
     useful_looks: list[Look]
-    marks: list[tuple[float, float, float, Array]]
+    marks: list[Mark]
 
 
 _SCALARS = (
     *("eigenvector", "bound", "work_since_bound", "work_of_steps"),
-    *("next_look_loss", "next_look_work", "remaining"),
+    *("next_look_loss", "next_look_work", "remaining", "growth"),
 )
 _LISTS = ("steps", "useful_looks", "marks")  # which only grow
 
@@ -139,7 +77,8 @@ class Pursuit:
     """
 
     step: Step = staticmethod(one_step)
-    remaining = inf  # the distance left to go, where the method knows
+    remaining = inf  # the distance left to go, and the logarithm of the growth of perturbations,
+    growth = 0.0  # where the method knows
 
     def __init__(
         self,
@@ -160,7 +99,7 @@ class Pursuit:
         self.next_look_loss, self.next_look_work = -inf, FIRST_LOOK_WORK
         # Not infinity, which JAX's debugging switches would take for a mistake.
         self.forever = self.t_end = float(jnp.finfo(w.dtype).max)
-        self.marks: list[tuple[float, float, float, Array]] = []
+        self.marks: list[Mark] = []
         self.state: FlowState | None = None
         self._mark: dict[str, Any] | None = None
 
@@ -229,40 +168,49 @@ class Pursuit:
         loss = float(self.problem(w))
         return Limit(w, self.bound, inf, loss, self.eigenvector, status=status)
 
-    def ends_in_saddle(self, limit: Limit) -> bool:
-        """Return whether the loss curves downwards at the limit.
-
-        A least-squares loss of about zero is a global minimum, and costs nothing to recognise.
-        """
-        scale = abs(limit.sharpness) * float(jnp.vdot(limit.w, limit.w))
-        if self.problem.is_least_squares and limit.loss <= 1e-6 * scale:
-            return False
-        downwards, products = curves_downwards(self.problem, limit.w, limit.sharpness)
-        self.meter.spend(COST.hessian_product * products)
-        return downwards
-
     def _ended(self, state: FlowState) -> Limit | None:
         if not (isfinite(float(state.loss)) and isfinite(self.bound)):
             return self.unsettled(what_is_not_finite(self.problem, state.w))
         if falls_without_bound(self.marks, float(state.loss)):
             return self.unsettled(Status.UNBOUNDED)
         if self._is_at_rest(state):
-            course = self._course((Landing(len(self.steps), None, 0.0, state.w),), 0.0)
-            return self._limit(state.w, float(state.loss), self._sharpness_at(state.w), 0.0, course)
+            return self._rested(state)
         if float(state.loss) <= self.next_look_loss or self.work_of_steps >= self.next_look_work:
             settled = self._look_ahead(state)
             if settled is not None:
                 return settled
-        return self.unsettled(Status.NO_MINIMISER_FOUND) if self._runs_away(state) else None
+        self._mark_decade(state)
+        return self.unsettled(Status.NO_MINIMISER_FOUND) if runs_away(self.marks) else None
+
+    def _mark_decade(self, state: FlowState) -> None:
+        time = float(state.time)
+        if time > 0 and not (self.marks and time < 10 * self.marks[-1].time):
+            self._renew_bound(state.w)
+            self.marks.append(Mark(time, float(state.loss), self.bound, state.w))
+
+    def _rested(self, state: FlowState) -> Limit:
+        if self._still_drifts(state):
+            return self.unsettled(Status.NO_MINIMISER_FOUND)
+        course = self._course((Landing(len(self.steps), None, 0.0, state.w),), 0.0)
+        pairs = self._sharpness_at(state.w)
+        value = abs(float(pairs.values[0]))
+        # A minimum with less curvature than the inverse of the time is approached algebraically.
+        error = value if 0 < float(state.time) * value < ALGEBRAIC else 0.0
+        limit = self._limit(state.w, float(state.loss), pairs, error, course)
+        return self._minimum(limit, state) or replace(limit, status=Status.SADDLE)
+
+    def _still_drifts(self, state: FlowState) -> bool:
+        """Whether a flow as slow as rounding has been moving, and would, in as much time again."""
+        least = DRIFT * self._size(state.w)
+        before = [mark.w for mark in self.marks if mark.time < 0.5 * float(state.time)]
+        has_moved = bool(before) and _norm(state.w - before[-1]) > least
+        return has_moved and float(state.time) * _norm(state.velocity) > least
 
     def _renew_bound(self, w: Array) -> None:
         if not bool(jnp.all(jnp.isfinite(w))):
             self.bound = nan
             return
-        pairs = top_eigenpairs(
-            self.problem, w, tol=BOUND_TOLERANCE, start=self.eigenvector, max_products=200
-        )
-        self.meter.spend(COST.hessian_product * pairs.matvecs)
+        pairs = self._eigenpairs(w, BOUND_TOLERANCE, self.eigenvector, 200)
         self.bound = float(pairs.values[0] + pairs.residuals[0])
         self.work_since_bound = 0.0
         if isfinite(self.bound):
@@ -273,7 +221,7 @@ class Pursuit:
         # Where nothing curves upwards there is no stability limit: any positive bound will do.
         bound = BOUND_MARGIN * max(self.bound, float(jnp.finfo(dtype).tiny) ** 0.5)
         step = float(state.step)
-        size = max(float(jnp.linalg.norm(state.w)), step * float(jnp.linalg.norm(state.velocity)))
+        size = self._scale(state)
         atol = tolerance * size * max(step * bound, 10.0)
         if self.useful_looks:  # errors as long as what is left to go would keep it from settling
             left = float(self.useful_looks[-1].limit.length)
@@ -283,11 +231,15 @@ class Pursuit:
             state,
             jnp.asarray(bound, dtype),
             jnp.asarray(atol, dtype),
-            jnp.asarray(self.t_end, dtype),
+            jnp.asarray(min(self.t_end, float(state.time) + self._longest(bound)), dtype),
         )
         work = float(segment.gradients) + COST.loss
         self.count_steps(work, segment.state.w, is_bound_stale=int(segment.rejected) > 0)
         return segment.state
+
+    def _longest(self, bound: float) -> float:
+        """Return the length of a step that takes all the work that is left."""
+        return length_of(self.meter.left) / bound
 
     def count_work(self, work: float) -> None:
         """Count the work of steps."""
@@ -301,9 +253,21 @@ class Pursuit:
         if self.work_since_bound > BOUND_WORK or is_bound_stale:
             self._renew_bound(w)
 
+    def _scale(self, state: FlowState) -> float:
+        """Return the size of the parameters as far as they take part: errors are relative to it.
+
+        An offset, or a parameter that the loss hardly knows, does not move.
+        """
+        speed = _norm(state.velocity)
+        way = _norm(state.w - self.origin) + speed / max(abs(self.bound), 1e-300)
+        return min(max(_norm(state.w), float(state.step) * speed), PART * way)
+
+    def _size(self, w: Array) -> float:
+        return max(_norm(w), _norm(self.origin))
+
     def _is_at_rest(self, state: FlowState) -> bool:
-        speed, time = float(jnp.linalg.norm(state.velocity)), float(state.time)
-        size = max(float(jnp.linalg.norm(state.w)), float(jnp.linalg.norm(self.origin)))
+        speed, time = _norm(state.velocity), float(state.time)
+        size = self._size(state.w)
         # At the rate of the stiffest mode, or of an algebraic decay, nothing is left to go.
         rate = max(abs(self.bound), 1 / time if time > 0 else 0.0)
         return speed <= float(jnp.finfo(state.w.dtype).eps) * size * rate
@@ -311,7 +275,11 @@ class Pursuit:
     def _sharpness_at(self, w: Array) -> Eigenpairs:
         eps = float(jnp.finfo(w.dtype).eps)
         tol = max(0.05 * self.rtol, 20 * eps)
-        pairs = top_eigenpairs(self.problem, w, tol=tol)  # cold: nothing can have overtaken
+        return self._eigenpairs(w, tol, None, 2000)  # cold: nothing can have overtaken
+
+    def _eigenpairs(self, w: Array, tol: float, start: Array | None, most: int) -> Eigenpairs:
+        most = min(most, int(self.meter.left / COST.hessian_product))
+        pairs = top_eigenpairs(self.problem, w, tol=tol, start=start, max_products=most)
         self.meter.spend(COST.hessian_product * pairs.matvecs)
         return pairs
 
@@ -337,12 +305,56 @@ class Pursuit:
             return None
         error = max((look.error_seen_from(earlier) for earlier in self.useful_looks), default=inf)
         self.useful_looks.append(look)
-        if error > STOPPING * self.rtol * abs(look.sharpness):
+        if error > self._allowed(look.sharpness):
+            return None
+        return self._arrived(state, look, error)
+
+    def _arrived(self, state: FlowState, look: Look, error: float) -> Limit | None:
+        """Return the limit that a look leads to, if nothing is found there that leads on."""
+        end = polished(
+            *(self.problem, look.limit, look.finish, look.sharpness),
+            *(min(POLISH_SHARE * self.work_of_steps, self.meter.left), self.meter.spend),
+        )
+        if end is None:
+            return None
+        pairs = self._sharpness_at(end.w)
+        error = max(error, abs(float(pairs.values[0]) - look.sharpness))
+        if not error <= self._allowed(look.sharpness):
             return None
         earlier = self.useful_looks[-2]
         landings = (look.landing(), earlier.landing())
         course = self._course(landings, look.part_of_change_since(earlier))
-        return self._limit(limit.w, float(limit.loss), pairs, error, course)
+        return self._minimum(self._limit(end.w, float(end.loss), pairs, error, course), state)
+
+    def _minimum(self, limit: Limit, state: FlowState) -> Limit | None:
+        """Return the limit, as a saddle if it is one; `None` if the flow will leave that saddle.
+
+        A least-squares loss of about zero is a global minimum, and costs nothing to recognise.
+        """
+        scale = abs(limit.sharpness) * float(jnp.vdot(limit.w, limit.w))
+        if self.problem.is_least_squares and limit.loss <= 1e-6 * scale:
+            return limit
+        most = int(self.meter.left / COST.hessian_product)
+        lowest = lowest_curvature(self.problem, limit.w, limit.sharpness, most)
+        self.meter.spend(COST.hessian_product * lowest.products)
+        if not lowest.is_downwards:
+            return limit
+        if leaves(lowest, state.velocity, self._size(limit.w)):
+            return None
+        return replace(limit, status=Status.SADDLE)
+
+    def sides_of(self, w: Array) -> Spread | None:
+        """Return the spread of the sharpness beside `w`, where gradient or curvature jump there."""
+        aside, work = nearest_jump(self.problem, w)
+        self.meter.spend(work)
+        if aside == inf:
+            return None
+        spread = spread_beside(self.problem, w, aside, SIDES_TOLERANCE)
+        self.meter.spend(spread.work)
+        return spread
+
+    def _allowed(self, sharpness: float) -> float:
+        return STOPPING * self.rtol * abs(sharpness)
 
     def _is_useful(self, limit: LinearLimit) -> bool:
         return limit.is_useful
@@ -352,12 +364,12 @@ class Pursuit:
         tolerance = min(0.1, 800 * self.rtol)
         affordable = FEWEST_ITERATIONS + 0.5 * LOOK_SHARE * self.work_of_steps
         # Where zero loss lies ahead, the loss falls at least like a power of time.
-        speed = float(jnp.linalg.norm(state.velocity))
+        speed = _norm(state.velocity)
         falls = float(state.time) * speed**2 > 0.1 * float(state.loss) or float(state.time) == 0
         by_residuals = self.problem.is_least_squares and falls
         per_iteration = 2 * COST.jacobian_product if by_residuals else COST.hessian_product
         inverse = self.kernel_inverse if by_residuals else None
-        most = jnp.asarray(int(min(affordable, MOST_ITERATIONS)))
+        most = jnp.asarray(int(min(affordable, MOST_ITERATIONS, self.meter.left / per_iteration)))
         if by_residuals:
             relative = jnp.asarray(tolerance, dtype)
             limit = gauss_newton_limit(inverse, self.problem, state.w, relative, most)
@@ -367,19 +379,6 @@ class Pursuit:
         self.meter.spend(work)
         return limit, Finish(by_residuals, inverse, limit.iterations), work
 
-    def _runs_away(self, state: FlowState) -> bool:
-        """Whether the flow still moves as far per decade of time, while loss and curvature vanish.
 
-        So it does along a direction in which the loss has no minimum, only an infimum: there
-        parameters grow like the logarithm of time.
-        """
-        time = float(state.time)
-        if time <= 0 or (self.marks and time < 10 * self.marks[-1][0]):
-            return False
-        self.marks.append((time, float(state.loss), self.bound, state.w))
-        if len(self.marks) < 4:
-            return False
-        marks = self.marks[-4:]
-        moves = [float(jnp.linalg.norm(y[3] - x[3])) for x, y in pairwise(marks)]
-        vanishing = all(marks[-1][i] < 0.05 * marks[0][i] for i in (1, 2))
-        return vanishing and moves[2] > 0.7 * moves[1] > 0.49 * moves[0]
+def _norm(v: Array) -> float:
+    return float(jnp.linalg.norm(v))

@@ -9,7 +9,9 @@ from jaxtyping import PyTree
 
 from thalweg.flow.closed_form import ClosedForm
 from thalweg.flow.exponential import Exponential
-from thalweg.flow.kinked import Kinked, has_kinks
+from thalweg.flow.exponential_rosenbrock import ExponentialRosenbrock
+from thalweg.flow.kinked import Kinked
+from thalweg.flow.kinks import has_kinks
 from thalweg.flow.method import Method, Progress, Request
 from thalweg.flow.solution import FlowSolution
 from thalweg.flow.stabilized import Stabilized
@@ -82,4 +84,6 @@ def _best_method(problem: FlatProblem, w: Any) -> Method:
         return ClosedForm()
     if has_kinks(problem, w):
         return Kinked()
+    if ExponentialRosenbrock.applies(problem, w):
+        return ExponentialRosenbrock()
     return Exponential() if Exponential.applies(problem, w) else Stabilized()

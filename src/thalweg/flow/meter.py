@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, TypeVar
 
 from thalweg.flow.method import Progress, Request
 
 T = TypeVar("T")
 PATIENCE = 0.2  # seconds between two reports to the watcher
+LEAST = 10.0  # gradients, that may always be begun
 
 
 class Stop(Exception):  # noqa: N818 - not an error: the caller asked for it
@@ -39,9 +41,14 @@ class Account:
         self.spent += float(work)
         self.meter.check()
 
+    @property
+    def left(self) -> float:
+        """The work that may still be begun (`Meter.left`)."""
+        return self.meter.left
+
     def note(self, time: float, loss: float) -> None:
         """Note where a flow stands."""
-        self.meter.latest = (time, loss)
+        self.meter.note(time, loss)
 
 
 @dataclass
@@ -60,11 +67,31 @@ class Meter:
     _accounts: list[Account] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
     _reported: float = field(default_factory=time.monotonic)
+    _first: tuple[float, float] | None = None  # when the first step had been taken, and its work
 
     @property
     def spent(self) -> float:
         """All work so far."""
         return self.own + sum(account.spent for account in self._accounts)
+
+    @property
+    def left(self) -> float:
+        """The work that may still be begun: what is compiled cannot be stopped on its way.
+
+        What is left of the budget; of a budget of time, as much as was done in such a time before.
+        """
+        work = self.request.max_gradient_evaluations - self.spent
+        if self.request.max_seconds < inf and self._first is not None:
+            now, (first, spent) = time.monotonic(), self._first
+            seconds = self._began + self.request.max_seconds - now
+            work = min(work, seconds * (self.spent - spent) / max(now - first, 1e-3))
+        return max(work, LEAST)
+
+    def note(self, time_of_flow: float, loss: float) -> None:
+        """Note where a flow stands."""
+        self.latest = (time_of_flow, loss)
+        if self._first is None:  # compiling took most of the time so far
+            self._first = time.monotonic(), self.spent - LEAST
 
     def spend(self, work: float) -> None:
         """Count `work` that is done by itself, in units of one gradient.

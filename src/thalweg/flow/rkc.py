@@ -31,6 +31,17 @@ def stages(step: Array, spectral_radius: Array) -> Array:
     return jnp.maximum(2, jnp.ceil(jnp.sqrt(1 + step * spectral_radius / STABILITY))).astype(int)
 
 
+def length_of(count: float) -> float:
+    """Return the longest step, times the spectral radius, that so many stages (or 2) can take.
+
+    Examples
+    --------
+    >>> length_of(32) >= 653.0 > length_of(31)
+    True
+    """
+    return STABILITY * (max(count, 2.0) ** 2 - 1)
+
+
 class RKC2(diffrax.AbstractAdaptiveSolver):
     """Runge–Kutta–Chebyshev method of order 2 for `y' = f(t, y)` with a symmetric Jacobian.
 

@@ -1,35 +1,75 @@
 """Tell saddles from minima at the end of a flow."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from thalweg.curvature import RitzPairs, largest_eigenpairs, random_block
+from thalweg.curvature import (
+    DENSE_UP_TO,
+    RitzPairs,
+    dense_eigenpairs,
+    largest_eigenpairs,
+    random_block,
+)
 from thalweg.problems import FlatProblem
 from thalweg.problems.compiling import compiled
 
 RESOLUTION = 1e-4  # of the sharpness: downward curvature below this is not seen
+PRECISE = 1e-9  # relative residual of the direction in which the loss curves downwards
+LEAVES = 1e-8  # of the size of w: a component in that direction by which a flow leaves a saddle
+PRODUCTS = 300
 
 
-def curves_downwards(problem: FlatProblem, w: Array, sharpness: float) -> tuple[bool, int]:
-    """Return whether the Hessian at `w` curves downwards, and the Hessian products spent.
+class Lowest(NamedTuple):
+    """The lowest eigenpair of a Hessian, and the products spent for it.
+
+    `is_downwards` says whether the loss curves downwards, by more than is lost in the sharpness.
+    """
+
+    curvature: float
+    direction: Array
+    is_downwards: bool
+    products: int
+
+
+def lowest_curvature(problem: FlatProblem, w: Array, sharpness: float, max_products: int) -> Lowest:
+    """Return the lowest eigenpair at `w`; its direction is precise where it leads downwards.
 
     Downward curvature counts from `RESOLUTION · sharpness` on.
     """
+    most = jnp.asarray(min(PRODUCTS, max_products), jnp.int32)
     shift = jnp.asarray(abs(sharpness), w.dtype)
-    pairs = _largest_of_shifted_negative(problem, w, shift)
+    start = random_block(jax.random.key(0), w.size, 1, w.dtype)
+    pairs = _largest_of_shifted_negative(
+        problem, w, shift, start, jnp.asarray(RESOLUTION, w.dtype), most
+    )
+    products = int(pairs.matvecs)
     lowest = float(shift) - float(pairs.values[0])
-    downwards = lowest + float(pairs.residuals[0]) < -RESOLUTION * float(shift)
-    return downwards, int(pairs.matvecs)
+    is_downwards = lowest + float(pairs.residuals[0]) < -RESOLUTION * float(shift)
+    if is_downwards:
+        tol = jnp.asarray(max(PRECISE, 20 * float(jnp.finfo(w.dtype).eps)), w.dtype)
+        pairs = _largest_of_shifted_negative(problem, w, shift, pairs.vectors, tol, most)
+        products += int(pairs.matvecs)
+    return Lowest(lowest, pairs.vectors[:, 0], is_downwards, products)
+
+
+def leaves(lowest: Lowest, velocity: Array, size: float) -> bool:
+    """Return whether a flow with this velocity will leave the saddle ahead of it downwards."""
+    component = float(jnp.vdot(lowest.direction, velocity)) / lowest.curvature
+    return abs(component) > LEAVES * size
 
 
 @compiled
-def _largest_of_shifted_negative(problem: FlatProblem, w: Array, shift: Array) -> RitzPairs:
+def _largest_of_shifted_negative(
+    problem: FlatProblem, w: Array, shift: Array, start: Array, tol: Array, most: Array
+) -> RitzPairs:
     hessian = problem.hessian(w)
-    return largest_eigenpairs(
-        lambda v: shift * v - hessian(v),
-        random_block(jax.random.key(0), w.size, 1, w.dtype),
-        k=1,
-        tol=RESOLUTION,
-        max_products=300,
-    )
+
+    def product(v: Array) -> Array:
+        return shift * v - hessian(v)
+
+    if w.size <= DENSE_UP_TO:
+        return dense_eigenpairs(product, w.size, w.dtype, k=1, tol=tol)
+    return largest_eigenpairs(product, start, k=1, tol=tol, max_products=most)

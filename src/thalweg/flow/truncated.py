@@ -7,7 +7,8 @@ from typing import Any
 
 from jaxtyping import PyTree
 
-from thalweg.flow.follow import Limit, Pursuit
+from thalweg.flow.follow import Pursuit
+from thalweg.flow.look import Limit
 from thalweg.flow.method import Progress, Request
 from thalweg.flow.segment import FlowState
 from thalweg.flow.solution import FlowSolution, Status
@@ -81,9 +82,6 @@ class _ToLevel(Pursuit):
     def settle(self, tolerance: float) -> Limit:
         self.tolerance = tolerance
         return super().settle(tolerance)
-
-    def ends_in_saddle(self, limit: Limit) -> bool:
-        return False  # the crossing is no limit: any curvature may be found there
 
     def _ended(self, state: FlowState) -> Limit | None:
         if float(state.loss) <= self.level and self.before is not None:

@@ -10,7 +10,8 @@ from jaxtyping import Array
 
 from thalweg.flow.course import Courses
 from thalweg.flow.finish import factor_kernel, kernel_cost
-from thalweg.flow.follow import Limit, Pursuit, Standing
+from thalweg.flow.follow import Pursuit, Standing
+from thalweg.flow.look import Limit
 from thalweg.flow.meter import Meter, OutOfBudget, Stop
 from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution, Status
@@ -19,6 +20,8 @@ from thalweg.problems import FlatProblem
 FLOOR = 1e-3  # of rtol: an error bar is never narrower, however well two integrations agree
 ROUNDING = 400.0  # units of rounding per root of the number of gradients
 CAUTION = 5.0  # by which error bars are widened where they stay within rtol
+APART = 0.25  # of the relative distance of two endpoints: a difference of their sharpness
+SIDES_CAUTION = 2.0  # by which their spread is widened
 EXPECTED = 3500.0  # gradient evaluations, for progress displays only
 
 
@@ -110,16 +113,33 @@ class _Attempt:
                 return limit, limit.status
             if last.status is not None:
                 return last, last.status
+            if (sides := self._on_all_sides(limit, last)) is not None:
+                return sides, Status.SET_VALUED
             self.best = best = self._extrapolated(limit, last)
             self.courses = self._courses(last, limit)
             if self._is_accurate(best) or tolerance is None:
                 break
-            if self._rounding() > self.meter.request.rtol:
-                break  # more steps would only add to it
+            rtol = self.meter.request.rtol
+            if self._rounding() > rtol or limit.error > rtol * abs(limit.sharpness):
+                break  # which finer steps would not change
             last, (limit,) = limit, self._settle((tolerance,), inverse, limit.eigenvector)
-        if self.pursuits[-1].ends_in_saddle(best):
-            return best, Status.SADDLE
         return best, Status.CONVERGED if self._is_accurate(best) else Status.INACCURATE
+
+    def _on_all_sides(self, fine: Limit, coarse: Limit) -> Limit | None:
+        """Return the highest sharpness beside a limit where curvature jumps, the bar for all sides.
+
+        At the edge of a flat minimum, the highest is that of the side that the flow comes from.
+        `None` where nothing jumps, or all sides are alike.
+        """
+        spread = self.pursuits[-1].sides_of(fine.w)
+        if spread is None:
+            return None
+        if spread.highest - spread.lowest <= 0.1 * self.meter.request.rtol * abs(spread.highest):
+            return None
+        values = fine.sharpness, coarse.sharpness, spread.lowest, spread.highest
+        highest = max(values)
+        error = SIDES_CAUTION * (highest - min(values)) + fine.error
+        return replace(fine, sharpness=highest, error=max(error, self._floor(highest)))
 
     def _courses(self, coarse: Limit, fine: Limit) -> Courses | None:
         if coarse.course is None or fine.course is None:
@@ -161,6 +181,10 @@ class _Attempt:
         unit = float(jnp.finfo(self.w.dtype).eps)
         return ROUNDING * unit * max(self.pursuits[-1].work_of_steps, 1.0) ** 0.5
 
+    def _floor(self, sharpness: float) -> float:
+        work, rtol = self.pursuits[-1].work_of_steps, self.meter.request.rtol
+        return max(FLOOR * rtol if work else 0.0, self._rounding()) * abs(sharpness)
+
     def what_is_known(self, status: Status) -> Limit:
         if self.best is not None:
             return self.best
@@ -171,9 +195,13 @@ class _Attempt:
     def _extrapolated(self, fine: Limit, coarse: Limit) -> Limit:
         difference = fine.sharpness - coarse.sharpness
         scale, rtol = abs(fine.sharpness), self.meter.request.rtol
-        work = self.pursuits[-1].work_of_steps
-        floor = max(FLOOR * rtol if work else 0.0, self._rounding()) * scale
-        error = self.scheme.integration * abs(difference) + fine.error + floor
+        floor = self._floor(fine.sharpness)
+        # A difference of two numbers may be small by accident, the distance of two vectors is not.
+        size = max(float(jnp.linalg.norm(fine.w)), float(jnp.linalg.norm(self.w)))
+        distance = float(jnp.linalg.norm(fine.w - coarse.w))
+        apart = distance / size * scale if size > 0 else 0.0
+        difference_seen = max(abs(difference), APART * apart)
+        error = self.scheme.integration * difference_seen + fine.error + floor
         # The estimates rest on assumptions: they are widened where there is room for it.
         error = max(error, min(CAUTION * error, 0.95 * rtol * scale))
         value = fine.sharpness + self.scheme.extrapolation * difference

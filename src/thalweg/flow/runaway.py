@@ -1,0 +1,39 @@
+"""Tell a flow that runs away to infinity, where the loss has an infimum but no minimum."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+DECADES = 4  # of time that decide
+STEADY = 10.0  # factor within which curvature times time must stay over all of them
+SHRINKS = 0.7  # of the move in the decade before: less is a decay
+
+
+class Mark(NamedTuple):
+    """Where a flow stood once in each decade of its time."""
+
+    time: float
+    loss: float
+    curvature: float
+    w: Array
+
+
+def runs_away(marks: Sequence[Mark]) -> bool:
+    """Return whether the flow moves as far in each decade of time, while the curvature vanishes.
+
+    Where the loss falls towards an infimum that it does not attain, parameters grow like the
+    logarithm of time or faster, and the curvature falls like the inverse of time: that of a
+    minimum would stay. A minimum without curvature is approached in ever shorter moves.
+    """
+    if len(marks) <= DECADES:
+        return False
+    last = marks[-DECADES - 1 :]
+    rates = [mark.time * mark.curvature for mark in last]
+    if not (min(rates) > 0 and max(rates) < STEADY * min(rates)):
+        return False
+    moves = [float(jnp.linalg.norm(after.w - before.w)) for before, after in pairwise(last)]
+    steady = all(later > SHRINKS * earlier for earlier, later in pairwise(moves))
+    return steady and all(after.loss < before.loss for before, after in pairwise(last))

@@ -1,0 +1,171 @@
+"""Where flows end: slow drifts, edges of flat minima, saddles, and minima that are not there."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
+
+import thalweg as tw
+from thalweg.flow import Stabilized, Status
+from thalweg.problems import flatten
+
+
+def top(loss, w):
+    """Return the largest eigenvalue of the dense Hessian at `w`."""
+    return float(np.linalg.eigvalsh(np.asarray(jax.hessian(loss)(jnp.asarray(w))))[-1])
+
+
+def covers(found, right):
+    return abs(found.sharpness - right) <= found.sharpness_error
+
+
+def recurrent(seed):
+    """Return a recurrent network of six steps, and a start."""
+    x = jax.random.normal(jax.random.key(3), (5, 6))
+    y = jnp.sin(x[:, 0])
+
+    def predict(w, x):
+        def step(h, u):
+            return jnp.tanh(h @ w["h"] + u[:, None] * w["x"][None, :]), None
+
+        return jax.lax.scan(step, jnp.zeros((len(x), 4)), x.T)[0] @ w["o"]
+
+    k = jax.random.split(jax.random.key(seed), 3)
+    shapes = {"h": (4, 4), "x": (4,), "o": (4,)}
+    w = {name: jax.random.normal(key, shapes[name]) for key, name in zip(k, shapes, strict=True)}
+    return tw.Supervised(predict, x, y), w
+
+
+# By SciPy's LSODA at 1e-10 with the dense Hessian.
+RECURRENT = {0: 68.18286119, 12: 122.26180820, 6: 5.446862}
+
+
+@pytest.mark.parametrize("seed", RECURRENT)
+def test_recurrent_networks(seed):
+    found = tw.gradient_flow_solution(*recurrent(seed))
+    assert found.converged
+    assert covers(found, RECURRENT[seed])
+
+
+def decayed(decay):
+    return lambda w: 0.5 * (jnp.prod(w) - 1) ** 2 + 0.5 * decay * jnp.sum(w**2)
+
+
+@pytest.mark.parametrize(
+    ("start", "decay"), [((3.0, 0.2), 1e-6), ((3.0, 0.2), 1e-3), ((3.0, 1.0, 0.3), 1e-7)]
+)
+def test_weight_decay_leads_to_the_balanced_minimum(start, decay):
+    depth = len(start)
+    # On the diagonal: (s^D - 1) s^(D-1) + decay s = 0.
+    s = brentq(lambda s: (s**depth - 1) * s ** (depth - 2) + decay, 0.9, 1.0, xtol=1e-15)
+    found = tw.gradient_flow_solution(decayed(decay), jnp.asarray(start))
+    assert found.converged
+    assert covers(found, top(decayed(decay), [s] * depth))
+
+
+def test_an_unbounded_tail_beside_a_minimum_does_not_settle():
+    found = tw.gradient_flow_solution(lambda w: jnp.exp(-w[0]) + w[1] ** 2, jnp.asarray([1.0, 1.0]))
+    assert not found.status.is_settled
+
+
+def test_a_slow_pull_along_the_valley_is_followed():
+    def loss(w):
+        return 0.5 * (w[0] * w[1] - 1) ** 2 + 0.5e-6 * (w[0] - 3) ** 2
+
+    found = tw.gradient_flow_solution(loss, jnp.asarray([1.5, 0.2]))
+    assert found.converged
+    assert covers(found, 9 + 1 / 9)
+
+
+def test_a_drift_too_slow_for_the_method_is_not_settled():
+    found = tw.gradient_flow_solution(
+        decayed(1e-6), jnp.asarray([3.0, 0.2]), method=Stabilized(), max_gradient_evaluations=20000
+    )
+    assert not found.status.is_settled
+
+
+@pytest.mark.parametrize("a", [0.2, 0.5])
+@pytest.mark.parametrize("method", [None, Stabilized()])
+def test_a_squared_hinge_is_met_from_its_active_side(a, method):
+    # As in the scalar network, a² - b² is conserved, and the flow ends on ab = 1.
+    found = tw.gradient_flow_solution(
+        lambda w: 0.5 * jnp.maximum(0.0, 1 - w[0] * w[1]) ** 2, jnp.asarray([a, 1.0]), method=method
+    )
+    balance = 1 - a**2
+    assert found.status is Status.SET_VALUED
+    assert found.sharpness == pytest.approx(np.sqrt(balance**2 + 4), rel=1e-3)
+    assert covers(found, np.sqrt(balance**2 + 4))
+
+
+@pytest.mark.parametrize("method", [None, Stabilized()])
+def test_an_edge_that_is_reached_before_the_rest_is_covered(method):
+    def loss(w):
+        hinges = jnp.maximum(0.0, 1 - w) ** 2
+        return 0.5 * hinges[0] + 0.05 * hinges[1]
+
+    found = tw.gradient_flow_solution(loss, jnp.zeros(2), method=method)
+    assert covers(found, 1.0)
+
+
+def products(w):
+    return 0.5 * jnp.sum((w[0] * w[1] - jnp.asarray([1.0, 0.5, 0.2])) ** 2)
+
+
+@pytest.mark.parametrize(("scale", "method"), [(0.01, None), (0.1, Stabilized()), (1.0, None)])
+def test_the_global_minimum_of_a_factorisation_is_no_saddle(scale, method):
+    found = tw.gradient_flow_solution(products, jnp.full((2, 3), scale), method=method)
+    assert found.converged
+    assert covers(found, 2.0)  # balanced: each pair ends at (√y, √y), whose curvature is 2 y
+
+
+def test_a_plateau_that_the_flow_leaves_is_no_saddle():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 5))
+    y = x @ rng.normal(size=(5, 3))
+    problem = tw.Supervised(lambda w, x: x @ w["a"] @ w["b"], x, y)
+    w = {"a": jnp.asarray(rng.normal(size=(5, 4))), "b": jnp.asarray(rng.normal(size=(4, 3)))}
+    flat, v = flatten(problem, jax.tree.map(lambda a: 1e-4 * a, w))
+    velocity = jax.jit(lambda v: -flat.gradient(v))
+    path = solve_ivp(
+        lambda t, v: np.asarray(velocity(v)), (0, 1e3), v, method="LSODA", rtol=1e-11, atol=1e-13
+    )
+    for method in (None, Stabilized()):
+        found = tw.gradient_flow_solution(flat, v, method=method)
+        assert found.converged
+        assert covers(found, top(flat, path.y[:, -1]))
+
+
+@pytest.mark.parametrize(
+    ("loss", "start"),
+    [
+        (lambda w: w[0] ** 2 - w[1] ** 2 + 0.25 * w[1] ** 4, [1.0, 0.0]),
+        (lambda w: 0.5 * (w[0] * w[1] - 1) ** 2, [1.0, -1.0]),
+        (products, [[0.5, 0.5, 0.5], [-0.5, 0.5, 0.5]]),
+    ],
+)
+@pytest.mark.parametrize("method", [None, Stabilized()])
+def test_a_saddle_that_only_rounding_would_leave_is_one(loss, start, method):
+    found = tw.gradient_flow_solution(loss, jnp.asarray(start), method=method)
+    assert found.status is Status.SADDLE
+
+
+@pytest.mark.parametrize("method", [None, Stabilized()])
+def test_a_loss_without_minimum_is_told(method):
+    x = np.random.default_rng(1).normal(size=(20, 3))
+    x *= np.sign(x[:, :1])
+    losses = (
+        lambda w: jnp.exp(-w[0]),
+        lambda w: 1 / w[0],
+        lambda w: jnp.mean(jnp.logaddexp(0.0, -x @ w)),
+    )
+    for loss in losses:
+        found = tw.gradient_flow_solution(loss, jnp.asarray([1.0, 1.0, 0.5]), method=method)
+        assert found.status is Status.NO_MINIMISER_FOUND
+
+
+def test_a_minimum_without_curvature_is_not_taken_for_exact():
+    found = tw.gradient_flow_solution(lambda w: jnp.sum(w**4), jnp.asarray([1.0, 0.5]))
+    assert found.status is Status.INACCURATE
+    assert covers(found, 0.0)
