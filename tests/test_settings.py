@@ -119,3 +119,19 @@ def test_the_flow_is_that_of_the_random_numbers_of_the_caller():
     assert flow.converged
     assert flow.sharpness == pytest.approx(4 * targets.max(), rel=1e-4)
     assert flow.loss < 1e-6
+
+
+def test_threads_of_our_own_compute_in_the_precision_of_the_caller():
+    ws = np.random.default_rng(0).uniform(0.5, 2.0, (50, 3))
+    network = tw.ScalarNetwork(depth=3)
+    exact = network.flow_limits(ws)
+    sweep = tw.scalar_sweep(ws, 0.1, 50)
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with jax.enable_x64(True):
+            found, swept = network.flow_limits(ws), tw.scalar_sweep(ws, 0.1, 50)
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    assert np.array_equal(found.sharpness, exact.sharpness)
+    assert np.array_equal(swept.outcome, sweep.outcome)
+    np.testing.assert_array_equal(swept.sharpness, sweep.sharpness)

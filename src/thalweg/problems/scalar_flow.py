@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from thalweg.problems.threads import as_here
 from thalweg.unchecked import unchecked
 
 _MAX_ITERATIONS = 100
@@ -266,5 +267,5 @@ def solve_chunks(
                 report(done)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        list(pool.map(solve, range(0, number, block)))
+        list(pool.map(as_here(solve), range(0, number, block)))
     return out

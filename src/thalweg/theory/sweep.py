@@ -18,6 +18,7 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike, NDArray
 
 from thalweg.problems.checks import check_not_traced
+from thalweg.problems.threads import as_here
 from thalweg.theory.outcomes import Judged, ScalarOutcome, follow
 from thalweg.unchecked import unchecked
 
@@ -213,7 +214,7 @@ def _follow_all(
 
     pool = ThreadPoolExecutor(max_workers=os.cpu_count())
     try:
-        list(pool.map(follow_block, range(0, number, block)))
+        list(pool.map(as_here(follow_block), range(0, number, block)))
     finally:  # also after Ctrl-C: what has not begun is dropped
         pool.shutdown(cancel_futures=True)
     return out
