@@ -256,6 +256,21 @@ def test_a_spent_budget_is_a_result():
         assert jax.tree.structure(s.w) == jax.tree.structure(w)
 
 
+@pytest.mark.parametrize("budget", [2000, 10_000])
+def test_a_budget_is_not_exceeded_by_a_step_a_look_or_an_eigensolver(budget):
+    problem, w = network("tanh", ONE_LAYER, 1)
+
+    def with_decay(w):  # 1e-9: steps of thousands of stages
+        return problem(w) + 0.5e-9 * sum(jnp.sum(a**2) for a in jax.tree.leaves(w))
+
+    for loss, method in ((problem, Stabilized()), (with_decay, Stabilized()), (problem, None)):
+        s = tw.gradient_flow_solution(
+            loss, w, rtol=1e-10, method=method, max_gradient_evaluations=budget
+        )
+        assert s.status is Status.BUDGET_EXHAUSTED
+        assert s.gradient_evaluations <= 1.05 * budget
+
+
 def test_spent_time_is_a_result_too():
     problem, w = network("tanh", ONE_LAYER, 0)
     s = tw.gradient_flow_solution(problem, w, rtol=1e-8, max_seconds=1e-9)
