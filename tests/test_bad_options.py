@@ -19,10 +19,19 @@ OPTIONS = [
 ]
 """Every option of every experiment: its name and its type."""
 
-MAY_BE_ZERO = {"gfs_start", "gfs_steps", "seed", "data_seed"}
+MAY_BE_ZERO = {"gfs_start", "gfs_also", "gfs_steps", "seed", "data_seed"}
 ANY_NUMBER = {("scalar", "init")}
 MAY_BE_HUGE = {  # for a schedule, a seed, or what matters to some of the networks only
-    *("gfs_every", "sharpness_every", "gfs_start", "seed", "data_seed", "patch", "heads"),
+    *(
+        "gfs_every",
+        "sharpness_every",
+        "gfs_start",
+        "gfs_also",
+        "seed",
+        "data_seed",
+        "patch",
+        "heads",
+    ),
 }
 
 NO_NUMBER = st.sampled_from(["fast", "1e", "0x1G", "1,5", "1 2", "½", "one", "1e5e5", "٣x"])

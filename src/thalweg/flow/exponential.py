@@ -7,7 +7,7 @@ a step is then limited by how fast that part changes, not by its largest eigenva
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from math import exp, factorial, inf
+from math import factorial, inf, log
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -265,9 +265,18 @@ class ExponentialPursuit(Pursuit):
         return step.state
 
     def _ended(self, state: FlowState) -> Limit | None:
-        # Close to a saddle for so long that rounding decides where the flow would go from there.
-        is_lost = exp(min(self.growth, 700.0)) * float(jnp.finfo(state.w.dtype).eps) > AMPLIFIED
-        return self.unsettled(Status.SADDLE) if is_lost else super()._ended(state)
+        ended = super()._ended(state)
+        is_open = ended is None or ended.status is None
+        return self.unsettled(Status.SADDLE) if is_open and self._is_lost(state) else ended
+
+    def _is_lost(self, state: FlowState) -> bool:
+        """Whether rounding decides where the flow goes: it was close to a saddle for too long.
+
+        Rounding is relative to `w`, and has not grown where `w` itself has.
+        """
+        resolved = AMPLIFIED / float(jnp.finfo(state.w.dtype).eps)
+        size = float(jnp.linalg.norm(state.w) / jnp.linalg.norm(self.origin))
+        return self.growth - max(log(size) if size > 0 else 0.0, 0.0) > log(resolved)
 
     def _is_at_rest(self, state: FlowState) -> bool:
         near = SETTLED * self.rtol * self._scale(state)
