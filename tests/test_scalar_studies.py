@@ -70,7 +70,7 @@ def test_a_study_end_to_end(name, tmp_path, capsys):
     assert (folder / "figure.png").stat().st_size > 10_000
 
 
-def test_ctrl_c_ends_a_study_at_once_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+def test_ctrl_c_ends_a_study_at_once_and_it_can_be_resumed(tmp_path, monkeypatch, capsys):
     def interrupted(study):
         assert signal.getsignal(signal.SIGINT) is before
         raise KeyboardInterrupt
@@ -80,7 +80,10 @@ def test_ctrl_c_ends_a_study_at_once_and_leaves_nothing(tmp_path, monkeypatch, c
     assert cli.main(["run", "scalar-plane", "--out", str(tmp_path / "run")]) == 130
     assert "thalweg: interrupted" in capsys.readouterr().err
     monkeypatch.undo()
-    assert cli.main(["run", "scalar-plane", "--out", str(tmp_path / "run")]) == 0
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
+    assert cli.main(["run", "scalar-plane", "--out", str(tmp_path / "run")]) == 2
+    assert "thalweg resume" in capsys.readouterr().err
+    assert cli.main(["resume", str(tmp_path / "run")]) == 0
 
 
 def test_a_study_takes_no_budget(tmp_path, capsys):
