@@ -215,6 +215,7 @@ class Pursuit:
         self.work_since_bound = 0.0
         if isfinite(self.bound):
             self.eigenvector = pairs.vectors[:, 0]
+        self.meter.spend(COST.hessian_product * pairs.matvecs)
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
         dtype = state.w.dtype
@@ -275,13 +276,13 @@ class Pursuit:
     def _sharpness_at(self, w: Array) -> Eigenpairs:
         eps = float(jnp.finfo(w.dtype).eps)
         tol = max(0.05 * self.rtol, 20 * eps)
-        return self._eigenpairs(w, tol, None, 2000)  # cold: nothing can have overtaken
+        pairs = self._eigenpairs(w, tol, None, 2000)  # cold: nothing can have overtaken
+        self.meter.spend(COST.hessian_product * pairs.matvecs)
+        return pairs
 
     def _eigenpairs(self, w: Array, tol: float, start: Array | None, most: int) -> Eigenpairs:
         most = min(most, int(self.meter.left / COST.hessian_product))
-        pairs = top_eigenpairs(self.problem, w, tol=tol, start=start, max_products=most)
-        self.meter.spend(COST.hessian_product * pairs.matvecs)
-        return pairs
+        return top_eigenpairs(self.problem, w, tol=tol, start=start, max_products=most)
 
     def _limit(
         self, w: Array, loss: float, pairs: Eigenpairs, error: float, course: Course | None = None

@@ -102,7 +102,8 @@ class Meter:
             As for `Account.spend`.
         """
         self.own += float(work)
-        self.check()
+        if work:
+            self.check()
 
     def check(self) -> None:
         """Report to the watcher if it is time to; raise what ends the solve, if anything does."""
