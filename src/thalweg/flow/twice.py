@@ -109,6 +109,8 @@ class _Attempt:
         coarsest, fine, *finer = self.scheme.tolerances
         last, limit = self._settle((coarsest, fine), inverse, vector)
         for tolerance in (*finer, None):
+            if limit.status is last.status is Status.SADDLE:
+                return self._extrapolated(limit, last), Status.SADDLE
             if limit.status is not None:
                 return limit, limit.status
             if last.status is not None:
