@@ -201,10 +201,12 @@ class Pursuit:
 
     def _still_drifts(self, state: FlowState) -> bool:
         """Whether a flow as slow as rounding has been moving, and would, in as much time again."""
-        least = DRIFT * self._size(state.w)
         before = [mark.w for mark in self.marks if mark.time < 0.5 * float(state.time)]
-        has_moved = bool(before) and _norm(state.w - before[-1]) > least
-        return has_moved and float(state.time) * _norm(state.velocity) > least
+        if not before:
+            return False
+        moved, would = _norm(state.w - before[-1]), float(state.time) * _norm(state.velocity)
+        # What rounding alone would seem to lead to has not been gone.
+        return min(moved, would) > DRIFT * self._size(state.w) and moved > 0.5 * would
 
     def _renew_bound(self, w: Array) -> None:
         if not bool(jnp.all(jnp.isfinite(w))):
