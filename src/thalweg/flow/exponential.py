@@ -275,8 +275,9 @@ class ExponentialPursuit(Pursuit):
         Rounding is relative to `w`, and has not grown where `w` itself has.
         """
         resolved = AMPLIFIED / float(jnp.finfo(state.w.dtype).eps)
-        size = float(jnp.linalg.norm(state.w) / jnp.linalg.norm(self.origin))
-        return self.growth - max(log(size) if size > 0 else 0.0, 0.0) > log(resolved)
+        begin = float(jnp.linalg.norm(self.origin))
+        own_growth = log(self._size(state.w) / begin) if begin > 0 else inf
+        return self.growth - own_growth > log(resolved)
 
     def _is_at_rest(self, state: FlowState) -> bool:
         near = SETTLED * self.rtol * self._scale(state)
