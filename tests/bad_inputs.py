@@ -7,7 +7,17 @@ import signal
 
 from hypothesis import HealthCheck, given, settings
 
+import thalweg as tw
 from thalweg import cli
+
+QUESTIONS = {
+    "flow": tw.gradient_flow_solution,
+    "sharpness": tw.sharpness,
+    "eigenpairs": tw.top_eigenpairs,
+    "descend": lambda loss, w: tw.descend(loss, w, step_size=0.1, steps=2),
+    "truncated": lambda loss, w: tw.truncated_sharpness(loss, w, level=1e-3),
+    "fall": lambda loss, w: tw.gfs_sharpness_fall(loss, w, w),
+}
 
 PROMISED = {}
 

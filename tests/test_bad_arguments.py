@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 import thalweg as tw
-from bad_inputs import PROMISED, examples
+from bad_inputs import PROMISED, QUESTIONS, examples
 from thalweg.descent import read_checkpoint, write_checkpoint
 from thalweg.problems import digits, load_images, training_data
 from thalweg.results import RunFolder
@@ -46,14 +46,6 @@ BAD_LOSS = st.sampled_from(
         *(lambda w: w[0].item(), lambda w: float(w[0]), lambda w: (jnp.sum(w), 1)),
     ]
 )
-QUESTIONS = {
-    "flow": tw.gradient_flow_solution,
-    "sharpness": tw.sharpness,
-    "eigenpairs": tw.top_eigenpairs,
-    "descend": lambda loss, w: tw.descend(loss, w, step_size=0.1, steps=2),
-    "truncated": lambda loss, w: tw.truncated_sharpness(loss, w, level=1e-3),
-    "fall": lambda loss, w: tw.gfs_sharpness_fall(loss, w, w),
-}
 
 
 def assert_refused(call, *arguments, **options):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import thalweg as tw
+from bad_inputs import QUESTIONS
 from thalweg import descent, theory
 from thalweg.strict_json import to_json
 
@@ -113,16 +114,6 @@ def nothing_but_a_dictionary(w):
 
 def nothing_but_a_module(w):
     return jnp.sum(w.weight**2)
-
-
-QUESTIONS = {
-    "flow": tw.gradient_flow_solution,
-    "sharpness": tw.sharpness,
-    "eigenpairs": tw.top_eigenpairs,
-    "descend": lambda loss, w: tw.descend(loss, w, step_size=0.1, steps=2),
-    "truncated": lambda loss, w: tw.truncated_sharpness(loss, w, level=1e-3),
-    "fall": lambda loss, w: tw.gfs_sharpness_fall(loss, w, w),
-}
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
