@@ -75,6 +75,11 @@ run = tw.descend(loss, w, step_size=[0.25, 0.1], steps=4, measurements=measureme
 assert run.steps == [4, 4], run
 assert tw.certify([2.0, 1.5, 1.0, 0.7, 0.3], 0.28, 1000).converges.established
 assert not tw.certify(w, 0.25, 4).converges.established
+near_saddle = tw.gradient_flow_solution(
+    lambda w: 0.25 * (w[0] ** 2 - 1) ** 2 + w[1] ** 2, jnp.array([1e-3, 5.0])
+)
+assert near_saddle.status == tw.Status.CONVERGED, near_saddle
+assert abs(near_saddle.sharpness - 2) <= near_saddle.sharpness_error, near_saddle
 starts = np.random.default_rng(0).uniform(0.2, 2, (20, 3))
 sweep = tw.scalar_sweep(starts, [0.1, 0.5, 2.0], 100, gfs_every=10)
 assert (sweep.outcome == tw.ScalarOutcome.DIVERGED).any() and np.isnan(sweep.sharpness).any()

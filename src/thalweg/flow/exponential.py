@@ -31,6 +31,7 @@ REFINEMENTS = 6
 SETTLED = 1e-4  # of rtol: the relative distance left to go, at which the flow has settled
 FAR = 1e6  # in units of the time so far: how long the flow must stay where it has settled
 GROWTH, SHRINKAGE, SAFETY = 5.0, 0.2, 0.9
+MOST_GROWTH = 20.0  # logarithm of the growth of perturbations in one step
 TRIALS = 40  # of a step, each shorter than the one before
 STEPS = 300.0  # expected, for choosing a method
 AFFORDABLE = 60.0  # work of a linearization and a trial, beyond which this method is not considered
@@ -98,11 +99,14 @@ class Linearization(eqx.Module):
 def phi_functions(z: Array, last: int) -> list[Array]:
     """Return `φ_0 = exp, φ_1, ..., φ_last` at `z`, where `φ_{j+1}(z) = (φ_j(z) - 1/j!) / z`.
 
+    Where `exp(z)` or its square would overflow, `z` is taken for the largest number that is safe.
+
     Examples
     --------
     >>> [round(float(f), 4) for f in phi_functions(jnp.array(0.0), 3)]
     [1.0, 1.0, 0.5, 0.1667]
     """
+    z = jnp.minimum(z, 0.4 * float(np.log(jnp.finfo(z.dtype).max)))
     is_small = jnp.abs(z) < 1
     small, large = jnp.where(is_small, z, 0.0), jnp.where(is_small, 1.0, z)
     of = [jnp.exp(z)]
@@ -223,7 +227,8 @@ def exponential_step(
         factor = SAFETY * (atol / jnp.maximum(error, jnp.finfo(error.dtype).tiny)) ** (1 / 3)
         return w, h, error, h * jnp.clip(factor, SHRINKAGE, GROWTH), trials + 1
 
-    first = jnp.minimum(state.step, t_end - state.time)
+    growing = jnp.maximum(-jnp.min(linear.rates), jnp.finfo(bound.dtype).tiny ** 0.5)
+    first = jnp.minimum(jnp.minimum(state.step, t_end - state.time), MOST_GROWTH / growing)
     begin = (state.w, first, jnp.full_like(atol, jnp.inf), first, jnp.zeros((), int))
     w, h, _, proposal, trials = lax.while_loop(refused, attempt, begin)
     loss, gradient = problem.value_and_gradient(w)
