@@ -7,7 +7,7 @@ a step is then limited by how fast that part changes, not by its largest eigenva
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from math import factorial, inf, log
+from math import factorial, inf
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -20,7 +20,7 @@ from thalweg.flow.follow import Pursuit
 from thalweg.flow.look import Limit
 from thalweg.flow.method import Request
 from thalweg.flow.segment import FlowState
-from thalweg.flow.solution import FlowSolution, Status
+from thalweg.flow.solution import FlowSolution
 from thalweg.flow.twice import Scheme, solve
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.compiling import compiled
@@ -36,7 +36,6 @@ TRIALS = 40  # of a step, each shorter than the one before
 STEPS = 300.0  # expected, for choosing a method
 AFFORDABLE = 60.0  # work of a linearization and a trial, beyond which this method is not considered
 RESOLVED = 0.01  # of the inverse rounding unit: rates slower than the fastest by more are noise
-AMPLIFIED = 1e-3  # the size to which rounding may have grown by downward curvature
 RELATIVE_LOSS = 1e-2  # that the linear flow is to reach in the time that Stabilized is charged for
 
 
@@ -188,15 +187,15 @@ class Step(NamedTuple):
     """Where an exponential step ended, how many trials it took, and what is known there.
 
     `bound` is the largest rate at the start of the step; `remaining` is how far the linear flow
-    would still have gone from there, in a time far longer than that already spent. `growth` is the
-    logarithm of that of a perturbation in the direction in which the loss curves most downwards.
+    would still have gone from there, in a time far longer than that already spent. `lowest` is the
+    lowest rate, negative where the loss curves downwards.
     """
 
     state: FlowState
     trials: Array
     bound: Array
     remaining: Array
-    growth: Array
+    lowest: Array
 
 
 @compiled
@@ -227,14 +226,14 @@ def exponential_step(
         factor = SAFETY * (atol / jnp.maximum(error, jnp.finfo(error.dtype).tiny)) ** (1 / 3)
         return w, h, error, h * jnp.clip(factor, SHRINKAGE, GROWTH), trials + 1
 
-    growing = jnp.maximum(-jnp.min(linear.rates), jnp.finfo(bound.dtype).tiny ** 0.5)
+    lowest = jnp.min(linear.rates)
+    growing = jnp.maximum(-lowest, jnp.finfo(bound.dtype).tiny ** 0.5)
     first = jnp.minimum(jnp.minimum(state.step, t_end - state.time), MOST_GROWTH / growing)
     begin = (state.w, first, jnp.full_like(atol, jnp.inf), first, jnp.zeros((), int))
     w, h, _, proposal, trials = lax.while_loop(refused, attempt, begin)
     loss, gradient = problem.value_and_gradient(w)
     end = FlowState(state.time + h, w, -gradient, loss, proposal)
-    growth = h * jnp.maximum(-jnp.min(linear.rates), 0.0)
-    return Step(end, trials, bound, remaining, growth)
+    return Step(end, trials, bound, remaining, lowest)
 
 
 def exponential_move(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
@@ -248,6 +247,7 @@ class ExponentialPursuit(Pursuit):
 
     step = staticmethod(exponential_move)
     linearize = staticmethod(linearize)
+    lowest = 0.0  # of the rates at the last step
 
     @cached_property
     def work(self) -> Work:
@@ -263,26 +263,11 @@ class ExponentialPursuit(Pursuit):
         atol = tolerance * self._scale(state)
         limits = jnp.asarray(atol, dtype), jnp.asarray(self.t_end, dtype)
         step = exponential_step(self.linearize, self.problem, state, *limits)
-        self.bound, self.remaining = float(step.bound), float(step.remaining)
-        self.growth += float(step.growth)
+        self.bound, self.lowest = float(step.bound), float(step.lowest)
+        self.remaining = float(step.remaining)
         trials = float(step.trials) * self.work.trial
         self.count_work(self.work.linearization + trials + COST.gradient)
         return step.state
-
-    def _ended(self, state: FlowState) -> Limit | None:
-        ended = super()._ended(state)
-        is_open = ended is None or ended.status is None
-        return self.unsettled(Status.SADDLE) if is_open and self._is_lost(state) else ended
-
-    def _is_lost(self, state: FlowState) -> bool:
-        """Whether rounding decides where the flow goes: it was close to a saddle for too long.
-
-        Rounding is relative to `w`, and has not grown where `w` itself has.
-        """
-        resolved = AMPLIFIED / float(jnp.finfo(state.w.dtype).eps)
-        begin = float(jnp.linalg.norm(self.origin))
-        own_growth = log(self._size(state.w) / begin) if begin > 0 else inf
-        return self.growth - own_growth > log(resolved)
 
     def _is_at_rest(self, state: FlowState) -> bool:
         near = SETTLED * self.rtol * self._scale(state)

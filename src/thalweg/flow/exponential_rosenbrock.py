@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf, log
 from typing import ClassVar
 
 import jax
@@ -17,13 +18,18 @@ from thalweg.flow.exponential import (
     scheme,
 )
 from thalweg.flow.follow import Pursuit
+from thalweg.flow.look import Limit
 from thalweg.flow.method import Request
-from thalweg.flow.solution import FlowSolution
+from thalweg.flow.segment import FlowState
+from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.twice import solve
 from thalweg.problems import COST, FlatProblem
+from thalweg.problems.compiling import compiled
 
 EXTRAPOLATION = 0.1  # errors fall like tolerance^(4/3): by 11, where tolerances fall by 6
 FEW = 64  # parameters, up to which this method is chosen
+AMPLIFIED = 1e-3  # the size to which rounding may have grown by downward curvature
+BELOW_ROUNDING = 100.0  # units of rounding of the largest rate: slower growth is not seen
 
 
 class Whole(Linearization):
@@ -53,6 +59,23 @@ def rosenbrock_move(problem: FlatProblem, w: Array, length: Array, bound: Array)
     return krogstad(problem, linearize_whole(problem, w), length)[0]
 
 
+@compiled
+def growth(problem: FlatProblem, w: Array, time: Array) -> Array:
+    """Return the logarithm of the growth of perturbations, for some time after the flow is at `w`.
+
+    That is by the lowest curvature, where the modes that relax within this time have done so: by
+    less than a tolerance beside the floor of a curved valley, the loss may curve downwards along
+    it, but not for long.
+    """
+    linear = linearize_whole(problem, w)
+    relaxes = linear.rates * time > 1
+    rates = jnp.where(relaxes, linear.rates, 1.0)
+    relaxed = w + linear.lift(jnp.where(relaxes, linear.velocity / rates, 0.0))
+    rates = linearize_whole(problem, relaxed).rates
+    unseen = BELOW_ROUNDING * jnp.finfo(w.dtype).eps * jnp.max(jnp.abs(rates))
+    return time * jnp.maximum(-jnp.min(rates) - unseen, 0.0)
+
+
 class RosenbrockPursuit(ExponentialPursuit):
     """Follows a flow by exponential steps with the whole Hessian."""
 
@@ -66,6 +89,28 @@ class RosenbrockPursuit(ExponentialPursuit):
         """What a step costs."""
         linearization = COST.gradient + COST.hessian_product * self.origin.size
         return Work(linearization, 3 * COST.gradient)
+
+    def _advance(self, state: FlowState, tolerance: float) -> FlowState:
+        end = super()._advance(state, tolerance)
+        if self.lowest < 0:
+            self.growth += float(growth(self.problem, state.w, end.time - state.time))
+            self.count_work(2 * self.work.linearization)
+        return end
+
+    def _ended(self, state: FlowState) -> Limit | None:
+        ended = super()._ended(state)
+        is_open = ended is None or ended.status is None
+        return self.unsettled(Status.SADDLE) if is_open and self._is_lost(state) else ended
+
+    def _is_lost(self, state: FlowState) -> bool:
+        """Whether rounding decides where the flow goes: it was close to a saddle for too long.
+
+        Rounding is relative to `w`, and has not grown where `w` itself has.
+        """
+        resolved = AMPLIFIED / float(jnp.finfo(state.w.dtype).eps)
+        begin = float(jnp.linalg.norm(self.origin))
+        own_growth = log(self._size(state.w) / begin) if begin > 0 else inf
+        return self.growth - own_growth > log(resolved)
 
 
 @dataclass(frozen=True)
