@@ -30,7 +30,7 @@ from fresh_references import Reference, read_references
 
 RESULTS = Path(__file__).with_name("fresh.json")
 SECONDS = 150.0  # for one flow: a machine that is shared must come to an end
-CLEAR_EVERY = 120  # cases, of which compiled code is kept
+CLEAR_EVERY = 40  # cases, of which compiled code is kept
 ROUNDING = 1e-9  # of the sharpness: errors below it are not told apart
 NARROW = 1e-3  # of the sharpness: a set that is wider is not a value
 

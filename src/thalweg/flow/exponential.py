@@ -255,7 +255,7 @@ class ExponentialPursuit(Pursuit):
         return work(self.problem, self.origin)
 
     def _renew_bound(self, w: Array) -> None:
-        self.bound = float(jnp.max(_linearized(self.linearize, self.problem, w).rates))
+        self.bound = float(jnp.max(linearized(self.linearize, self.problem, w).rates))
         self.meter.spend(self.work.linearization)
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
@@ -278,9 +278,10 @@ class ExponentialPursuit(Pursuit):
 
 
 @compiled
-def _linearized(
+def linearized(
     linearize: Callable[[FlatProblem, Array], Linearization], problem: FlatProblem, w: Array
 ) -> Linearization:
+    """Return the flow around `w`, by a compiled program."""
     return linearize(problem, w)
 
 
@@ -331,7 +332,7 @@ class Exponential:
         step = sum(work(problem, w))
         if step > AFFORDABLE:
             return False
-        linear = _linearized(linearize, problem, w)
+        linear = linearized(linearize, problem, w)
         stiffness, eps = _stiffness(linear), float(jnp.finfo(w.dtype).eps)
         if not (STEPS * step < 8 * stiffness**0.5 and stiffness <= RESOLVED / eps):
             return False

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
 from thalweg.flow.exponential import (
@@ -15,6 +16,7 @@ from thalweg.flow.exponential import (
     Vector,
     Work,
     krogstad,
+    linearized,
     scheme,
 )
 from thalweg.flow.follow import Pursuit
@@ -28,7 +30,11 @@ from thalweg.problems.compiling import compiled
 
 EXTRAPOLATION = 0.1  # errors fall like tolerance^(4/3): by 11, where tolerances fall by 6
 FEW = 64  # parameters, up to which this method is chosen
+FLAT = 1e-8  # of the largest rate: slower modes are those of the valley floor
+ALIGNED = 0.2  # cosine of the angle of errors and gradient: by chance, it may be less
 AMPLIFIED = 1e-3  # the size to which rounding may have grown by downward curvature
+UNDISTURBED = 0.01  # logarithm of the growth in a step, from which on it is worth a closer look,
+SLIGHT = 1e-4  # where the curvature downwards, in parts of that upwards, may be an error
 BELOW_ROUNDING = 100.0  # units of rounding of the largest rate: slower growth is not seen
 
 
@@ -63,9 +69,9 @@ def rosenbrock_move(problem: FlatProblem, w: Array, length: Array, bound: Array)
 def growth(problem: FlatProblem, w: Array, time: Array) -> Array:
     """Return the logarithm of the growth of perturbations, for some time after the flow is at `w`.
 
-    That is by the lowest curvature, where the modes that relax within this time have done so: by
-    less than a tolerance beside the floor of a curved valley, the loss may curve downwards along
-    it, but not for long.
+    That is by the lowest curvature at `w`, and where the modes that relax within this time have
+    done so, whichever is less: by less than a tolerance beside the floor of a curved valley, the
+    loss may curve downwards along it, but not for long.
     """
     linear = linearize_whole(problem, w)
     relaxes = linear.rates * time > 1
@@ -73,7 +79,17 @@ def growth(problem: FlatProblem, w: Array, time: Array) -> Array:
     relaxed = w + linear.lift(jnp.where(relaxes, linear.velocity / rates, 0.0))
     rates = linearize_whole(problem, relaxed).rates
     unseen = BELOW_ROUNDING * jnp.finfo(w.dtype).eps * jnp.max(jnp.abs(rates))
-    return time * jnp.maximum(-jnp.min(rates) - unseen, 0.0)
+    downwards = -jnp.maximum(jnp.min(linear.rates), jnp.min(rates) + unseen)
+    return time * jnp.maximum(downwards, 0.0)
+
+
+@compiled
+def gradient_of_curvature(problem: FlatProblem, w: Array, v: Array) -> Array:
+    """Return `∇(vᵀ ∇²L v)`, shape `(p,)`: the second difference of the gradient along `v`."""
+    step = jnp.finfo(w.dtype).eps ** 0.25 * jnp.maximum(jnp.linalg.norm(w), 1e-30)
+    points = w[None, :] + step * jnp.asarray([-1.0, 0.0, 1.0], w.dtype)[:, None] * v[None, :]
+    before, here, after = lax.map(problem.gradient, points)
+    return (after - 2 * here + before) / step**2
 
 
 class RosenbrockPursuit(ExponentialPursuit):
@@ -92,10 +108,23 @@ class RosenbrockPursuit(ExponentialPursuit):
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
         end = super()._advance(state, tolerance)
-        if self.lowest < 0:
-            self.growth += float(growth(self.problem, state.w, end.time - state.time))
+        seen = -self.lowest * float(end.time - state.time)
+        if seen > UNDISTURBED and -self.lowest < SLIGHT * self.bound:
+            seen = float(growth(self.problem, state.w, end.time - state.time))
             self.count_work(2 * self.work.linearization)
+        self.growth += max(seen, 0.0)
         return end
+
+    def slope_of_sharpness(self, limit: Limit) -> float:
+        """Return a part of the length of the gradient of the sharpness along the valley floor."""
+        guess = super().slope_of_sharpness(limit)
+        if limit.eigenvector is None:
+            return guess
+        linear = linearized(self.linearize, self.problem, limit.w)
+        gradient = gradient_of_curvature(self.problem, limit.w, limit.eigenvector)
+        self.meter.spend(self.work.linearization + 3 * COST.gradient)
+        along = (linear.rotation.T @ gradient)[jnp.abs(linear.rates) < FLAT * jnp.max(linear.rates)]
+        return max(guess, ALIGNED * float(jnp.linalg.norm(along)))
 
     def _ended(self, state: FlowState) -> Limit | None:
         ended = super()._ended(state)

@@ -36,6 +36,7 @@ ALGEBRAIC = 10.0  # sharpness times time: more where a flow has come to rest exp
 PART = 20.0  # how many times the way so far the size is at which errors are measured, at most
 SIDES_TOLERANCE = 1e-5  # of the sharpness on each side of a limit
 DRIFT = 1e-3  # of the size of w: by which a flow at rest would move in as much time again
+APART = 0.25  # of the relative distance of two endpoints: a difference of their sharpness
 POLISH_SHARE = 0.5  # of the work of the steps so far: what it may cost to find the endpoint
 
 
@@ -355,6 +356,14 @@ class Pursuit:
         spread = spread_beside(self.problem, w, aside, SIDES_TOLERANCE)
         self.meter.spend(spread.work)
         return spread
+
+    def slope_of_sharpness(self, limit: Limit) -> float:
+        """Return by how much the sharpness is guessed to change from endpoint to endpoint.
+
+        Per distance, among the endpoints beside `limit` that small errors of the way may lead to.
+        """
+        size = self._size(limit.w)
+        return APART * abs(limit.sharpness) / size if size > 0 else 0.0
 
     def _allowed(self, sharpness: float) -> float:
         return STOPPING * self.rtol * abs(sharpness)

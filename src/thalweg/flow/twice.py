@@ -20,7 +20,6 @@ from thalweg.problems import FlatProblem
 FLOOR = 1e-3  # of rtol: an error bar is never narrower, however well two integrations agree
 ROUNDING = 400.0  # units of rounding per root of the number of gradients
 CAUTION = 5.0  # by which error bars are widened where they stay within rtol
-APART = 0.25  # of the relative distance of two endpoints: a difference of their sharpness
 SIDES_CAUTION = 2.0  # by which their spread is widened
 EXPECTED = 3500.0  # gradient evaluations, for progress displays only
 
@@ -199,10 +198,9 @@ class _Attempt:
         scale, rtol = abs(fine.sharpness), self.meter.request.rtol
         floor = self._floor(fine.sharpness)
         # A difference of two numbers may be small by accident, the distance of two vectors is not.
-        size = max(float(jnp.linalg.norm(fine.w)), float(jnp.linalg.norm(self.w)))
         distance = float(jnp.linalg.norm(fine.w - coarse.w))
-        apart = distance / size * scale if size > 0 else 0.0
-        difference_seen = max(abs(difference), APART * apart)
+        apart = distance * self.pursuits[-1].slope_of_sharpness(fine) if distance > 0 else 0.0
+        difference_seen = max(abs(difference), apart)
         error = self.scheme.integration * difference_seen + fine.error + floor
         # The estimates rest on assumptions: they are widened where there is room for it.
         error = max(error, min(CAUTION * error, 0.95 * rtol * scale))
