@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 import thalweg as tw
+from thalweg.descent.step_sizes import chosen_step_sizes
 from thalweg.experiments import Network
-from thalweg.experiments.step_sizes import chosen_step_sizes
 
 POINTS = 12
 RTOL = 1e-4

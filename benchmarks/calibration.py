@@ -28,7 +28,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.integrate import LSODA
 
 import thalweg as tw
-from thalweg.problems import mlp, mlp_init
+from thalweg.models import mlp, mlp_init
 
 CASES = 240
 ARCHITECTURES = 24

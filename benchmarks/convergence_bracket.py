@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from thalweg.problems.scalar_descent import gradient_step, product_and_others
-from thalweg.problems.scalar_flow import solve_coordinates_first
-from thalweg.theory.conditions import convergence_condition
+from thalweg.scalar.conditions import convergence_condition
+from thalweg.scalar.descent import gradient_step, product_and_others
+from thalweg.scalar.flow_limit import solve_coordinates_first
 
 DEPTHS = (2, 3, 5, 10, 30, 100)
 SETTLED = 1e-22  # ℓ, far enough above what rounding leaves at depth 100

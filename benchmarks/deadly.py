@@ -17,9 +17,9 @@ import sys
 from pathlib import Path
 
 from thalweg import cli, descent
-from thalweg.experiments import saving
 from thalweg.flow import meter
-from thalweg.replacing import TEMPORARY
+from thalweg.runs import saving
+from thalweg.runs.atomic_write import TEMPORARY
 
 PREFIX = "deadly: "
 BEGUN = "saving has begun"

@@ -14,7 +14,8 @@ import numpy as np
 from jax import lax
 
 import thalweg as tw
-from thalweg.problems import digits, mlp, mlp_init
+from thalweg.data import digits
+from thalweg.models import mlp, mlp_init
 
 MAIN_STEP_SIZE = 0.23
 

@@ -66,7 +66,7 @@ def look(folder):
     """Return what cannot be read of a folder."""
     from thalweg import descent, results
     from thalweg.experiments import EXPERIMENTS
-    from thalweg.experiments.stored import experiment_of
+    from thalweg.runs.stored import experiment_of
 
     if not (folder / "config.json").exists():  # begun anew, so nothing may be there but remains
         names = {path.name for path in folder.iterdir()} if folder.exists() else set()
@@ -258,7 +258,7 @@ def main():
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         # Imported here, so that JAX knows of its cache, and by no process again.
         import deadly  # noqa: F401
-        import thalweg.experiments.runner
+        import thalweg.runs.runner
 
         del thalweg
         usual = {name: reference(name, work / f"whole-{name}") for name in RUNS}

@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from thalweg.problems.scalar_descent import gradient_step
-from thalweg.problems.scalar_flow import solve_coordinates_first
-from thalweg.theory.conditions import one_step_condition
+from thalweg.scalar.conditions import one_step_condition
+from thalweg.scalar.descent import gradient_step
+from thalweg.scalar.flow_limit import solve_coordinates_first
 
 DEPTHS = (2, 3, 4, 5, 7, 10, 20)
 CHUNK = 2_000

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 
-from thalweg.problems import ScalarNetwork
+from thalweg.scalar import ScalarNetwork
 
 KINDS = ("ordinary", "wide", "extreme", "near-tie", "balanced", "near-minimum", "half", "zero")
 TARGETS = (1.0, 0.3, 40.0)

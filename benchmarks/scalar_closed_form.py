@@ -18,7 +18,7 @@ import jax
 import mpmath
 import numpy as np
 
-from thalweg.problems.scalar_network import ScalarNetwork
+from thalweg.scalar.network import ScalarNetwork
 
 
 def best_of(run: Callable[[], object], repeats: int) -> tuple[float, float]:

@@ -16,8 +16,8 @@ import time
 import jax
 import numpy as np
 
-from thalweg.theory import scalar_sweep
-from thalweg.theory.outcomes import LOOK
+from thalweg.scalar import scalar_sweep
+from thalweg.scalar.outcomes import LOOK
 
 
 def by_numpy(ws, step_size, steps):

@@ -74,7 +74,7 @@ def measure(kind, options, end):
     import jax
 
     from thalweg import experiments
-    from thalweg.experiments import saving
+    from thalweg.runs import saving
 
     jax.config.update("jax_enable_x64", True)
     meter = Meter()

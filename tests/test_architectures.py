@@ -11,7 +11,7 @@ from scipy.signal import correlate2d
 from scipy.special import erf
 
 import thalweg as tw
-from thalweg.problems import (
+from thalweg.models import (
     ACTIVATIONS,
     mlp,
     mlp_init,

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 import thalweg as tw
 from bad_inputs import PROMISED, QUESTIONS, examples
+from thalweg.data import digits, load_images, training_data
 from thalweg.descent import read_checkpoint, write_checkpoint
-from thalweg.problems import digits, load_images, training_data
-from thalweg.results import RunFolder
+from thalweg.runs import RunFolder
 
 
 def loss(w):

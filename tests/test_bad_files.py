@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from bad_inputs import PROMISED, assert_refused, examples, snapshot, thalweg, within
 from thalweg import cli, experiments, results
+from thalweg.data import load_images
 from thalweg.descent import read_checkpoint
-from thalweg.experiments import Scalar, saving
-from thalweg.problems import load_images
-from thalweg.strict_json import to_json
+from thalweg.experiments import Scalar
+from thalweg.runs import saving
+from thalweg.runs.strict_json import to_json
 
 CONFIG = Scalar(step_size=(0.25, 0.1), steps=16, sharpness_every=3, gfs_every=5)
 FLIPS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import thalweg as tw
 from bad_inputs import assert_refused, examples, snapshot, thalweg
 from thalweg.descent import RunStatus, descend
-from thalweg.experiments.summary import summarise
+from thalweg.runs.summary import summarise
 
 BOTH = [tw.Sharpness(every=2), tw.GFSSharpness(every=2, max_gradient_evaluations=3000)]
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import thalweg as tw
-from thalweg.theory import rigorous
-from thalweg.theory.trace import Run
+from thalweg.scalar import rigorous
+from thalweg.scalar.trace import Run
 
 flint = pytest.importorskip("flint")
 

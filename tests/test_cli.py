@@ -5,11 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-import thalweg.experiments.runner as runner
 from thalweg import cli, results
 from thalweg.descent import Progress
+from thalweg.display import Bars, Lines
 from thalweg.flow.method import Progress as FlowProgress
-from thalweg.progress import Bars, Lines
+from thalweg.runs import runner
 
 FEW = ["--steps", "12", "--sharpness-every", "6", "--gfs-every", "4"]
 
@@ -142,7 +142,7 @@ def test_an_interrupt_writes_what_there_is(thalweg, tmp_path, monkeypatch):
             if progress.step >= 8:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("thalweg.progress.display", Impatient)
+    monkeypatch.setattr("thalweg.display.progress_display", Impatient)
     code, out, _ = thalweg("run", "scalar", "--out", tmp_path / "run", *FEW)
     assert code == 130
     assert "stopped" in out

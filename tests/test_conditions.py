@@ -10,7 +10,7 @@ import pytest
 
 import convergence_bracket
 import one_step_condition as falsification
-from thalweg.theory.conditions import convergence_condition, one_step_condition
+from thalweg.scalar.conditions import convergence_condition, one_step_condition
 
 ONE_STEP = jax.jit(one_step_condition)
 

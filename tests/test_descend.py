@@ -23,7 +23,7 @@ from thalweg.descent import (
 from thalweg.descent.loop import CHUNK, Iterate, sound
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.solution import Status
-from thalweg.problems import ScalarNetwork
+from thalweg.scalar import ScalarNetwork
 
 START = np.array([1.8, 0.9, 0.5])
 

@@ -15,9 +15,8 @@ from matplotlib.figure import Figure
 from bad_inputs import thalweg
 from test_survival import assert_same, numbers
 from thalweg import cli, results
-from thalweg.experiments import saving
-from thalweg.figures import save
-from thalweg.replacing import TEMPORARY
+from thalweg.runs import figure, saving
+from thalweg.runs.atomic_write import TEMPORARY
 
 SMALL = {
     "scalar": ["--steps", 3, "--sharpness-every", 3, "--gfs-every", 3],
@@ -107,7 +106,7 @@ class _Writing:
 
 @pytest.fixture(autouse=True)
 def save_often_and_draw_little(monkeypatch):
-    monkeypatch.setattr(save, "plot", lambda dataset: Figure(figsize=(0.1, 0.1)))
+    monkeypatch.setattr(figure, "plot", lambda dataset: Figure(figsize=(0.1, 0.1)))
     monkeypatch.setattr(saving, "INTERVAL", 0.0)
     monkeypatch.setattr(saving, "SHARE_OF_CHECKPOINTS", np.inf)
     monkeypatch.setattr(saving, "SHARE_OF_RESULTS", np.inf)
@@ -195,7 +194,7 @@ FULL = """
 import resource, signal, sys
 import matplotlib.font_manager
 from thalweg import cli, experiments
-from thalweg.experiments import runner, saving
+from thalweg.runs import runner, saving
 saving.INTERVAL, saving.SHARE_OF_CHECKPOINTS, saving.SHARE_OF_RESULTS = 0.0, 1e9, 1e9
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 consider = saving.Saver.consider
@@ -241,8 +240,8 @@ def test_ctrl_c_during_a_write(signals, tmp_path):
     script = """
 import os, signal, sys
 from pathlib import Path
-from thalweg import cli, interruption
-from thalweg.experiments import saving
+from thalweg import cli
+from thalweg.runs import interruption, saving
 saving.INTERVAL, saving.SHARE_OF_CHECKPOINTS, saving.SHARE_OF_RESULTS = 0.0, 1e9, 1e9
 interruption.TOGETHER = 0.0
 write, number = Path.write_bytes, 0

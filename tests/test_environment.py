@@ -64,7 +64,7 @@ CHECKED = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
 import thalweg as tw
-from thalweg import cli, theory
+from thalweg import cli, scalar
 code = cli.main(["run", "scalar", "--certify", "--out", sys.argv[1] + "/scalar", *sys.argv[2:]])
 assert code == 0
 w = jnp.array([3.0, 1.5, 0.4, 0.2])
@@ -84,7 +84,7 @@ starts = np.random.default_rng(0).uniform(0.2, 2, (20, 3))
 sweep = tw.scalar_sweep(starts, [0.1, 0.5, 2.0], 100, gfs_every=10)
 assert (sweep.outcome == tw.ScalarOutcome.DIVERGED).any() and np.isnan(sweep.sharpness).any()
 network.gfs_sharpness_gradient(w), network.flow_limits(jnp.stack([w, 0 * w]))
-theory.one_step_condition(-w[:3], 0.1), theory.convergence_condition(w, 0.1)
+scalar.one_step_condition(-w[:3], 0.1), scalar.convergence_condition(w, 0.1)
 x, y = np.eye(3), np.ones(3)
 at = {"u": jnp.array([0.3, 0.0, 0.4]), "v": jnp.array([0.1, 0.2, 0.5])}
 tw.gradient_flow_solution(tw.SquaredRegression(x, y), at, rtol=1e-2)

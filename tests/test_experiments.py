@@ -10,12 +10,12 @@ import thalweg as tw
 from thalweg import experiments, figures, results
 from thalweg.descent import EigenStatus, GFSSharpness, RunStatus
 from thalweg.descent.measurements import scheduled_steps
-from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment, runner
-from thalweg.experiments.chapters import Size, chapters
-from thalweg.experiments.summary import summarise
+from thalweg.diagonal import SquaredRegression
+from thalweg.display import table
+from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
 from thalweg.flow.solution import Status
-from thalweg.printed import table
-from thalweg.problems import SquaredRegression
+from thalweg.reproduce.cases import Size, chapters
+from thalweg.runs.summary import summarise
 
 SUMMARY = {"experiment", "runs", "seconds", "gradient_evaluations"}
 RUN = {
@@ -159,7 +159,7 @@ def test_an_interrupt_writes_what_there_is_and_goes_on_its_way(tmp_path):
         experiments.run(config, tmp_path / "run", report=press)
     summary, _ = check_folder(tmp_path / "run", config, runs=1)
     assert summary["runs"][0]["status"] == "stopped"
-    assert runner.resume(tmp_path / "run")["runs"][0]["status"] == "completed"
+    assert experiments.resume(tmp_path / "run")["runs"][0]["status"] == "completed"
 
 
 def test_advice_where_flows_did_not_converge():

@@ -10,7 +10,8 @@ from scipy.integrate import solve_ivp
 import thalweg as tw
 from thalweg.flow import Exponential, Stabilized
 from thalweg.flow.exponential import krogstad, linearize, phi_functions
-from thalweg.problems import flatten, mlp, mlp_init
+from thalweg.models import mlp, mlp_init
+from thalweg.problems import flatten
 
 X = jnp.linspace(-1.0, 1.0, 8)[:, None]
 

@@ -9,7 +9,7 @@ import pytest
 
 import thalweg as tw
 from thalweg.flow import Exponential, Stabilized, Status, gfs_sharpness_fall
-from thalweg.problems import mlp, mlp_init
+from thalweg.models import mlp, mlp_init
 
 STABILIZED = Stabilized()
 

@@ -11,8 +11,9 @@ from matplotlib.colors import to_hex, to_rgba
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from thalweg.figures import plot_run, save_run_figure
-from thalweg.results import RunFolder
+from thalweg.figures import plot_run
+from thalweg.runs import RunFolder
+from thalweg.runs.figure import save_run_figure
 
 
 def edge_of_stability(step_sizes=(0.2,), *, every=20, error=2e-5, unconverged=(3, 17)):

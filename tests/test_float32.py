@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import thalweg as tw
-from thalweg.problems import mlp, mlp_init
+from thalweg.models import mlp, mlp_init
 
 
 def problem_and_start(dtype, seed=0):

@@ -16,7 +16,8 @@ from scipy.integrate import solve_ivp
 
 import thalweg as tw
 from thalweg.flow import ClosedForm, RungeKutta4, Stabilized, Status
-from thalweg.problems import COST, Problem, flatten, mlp, mlp_init
+from thalweg.models import mlp, mlp_init
+from thalweg.problems import COST, Problem, flatten
 
 STABILIZED = Stabilized()
 

@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from thalweg.problems import Images, image_files, load_images, training_data
-from thalweg.problems.images import balanced_choice, shrunk
+from thalweg.data import Images, load_images, training_data
+from thalweg.data import files as image_files
+from thalweg.data.images import balanced_choice, shrunk
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(10), 3)[:25]

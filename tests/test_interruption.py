@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from thalweg import interruption
-from thalweg.interruption import SIGNALS, Interruption
+from thalweg.runs import interruption
+from thalweg.runs.interruption import SIGNALS, Interruption
 
 
 def send(number):

@@ -9,7 +9,8 @@ import thalweg as tw
 from thalweg.flow import Kinked, Status
 from thalweg.flow.kinks import has_kinks
 from thalweg.flow.sides import nearest_jump, spread_beside
-from thalweg.problems import flatten, mlp, mlp_init
+from thalweg.models import mlp, mlp_init
+from thalweg.problems import flatten
 
 
 def network(activation, seed=0, widths=(4, 24, 2), samples=16):

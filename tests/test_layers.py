@@ -11,35 +11,18 @@ import thalweg
 
 SOURCE = Path(thalweg.__file__).parent
 ORDER = (
-    "named",
-    "memory",
-    "checksum",
-    "lock",
-    "replacing",
-    "strict_json",
-    "results",
-    "unchecked",
-    "problems",
-    "curvature",
-    "flow",
-    "descent",
-    "theory",
-    "figures",
-    "experiments",
-    "progress",
-    "interruption",
-    "options",
-    "printed",
-    "terminal",
-    "mistakes",
-    "cli",
+    *("basics", "problems", "scalar", "diagonal", "models", "data", "curvature", "flow", "verdict"),
+    *("descent", "figures", "runs", "experiments", "reproduce", "display", "cli"),
 )
 # A layer that may use less than all layers before it (`None`: the package itself, which names all).
 ALLOWED = {
-    "results": {"memory", "checksum", "lock", "replacing", "strict_json"},
-    "problems": {"unchecked"},
-    "theory": {"named", "results", "unchecked", "problems", "curvature", "flow"},
-    "figures": {"results"},
+    "scalar": {"basics", "problems"},
+    "diagonal": {"basics", "problems"},
+    "models": {"basics"},
+    "data": {"basics"},
+    "verdict": {"basics"},
+    "figures": set(),
+    "display": {"descent", "runs"},
 }
 DERIVATIVES = {
     *("grad", "value_and_grad", "vjp", "jvp", "linearize", "linear_transpose", "hessian"),
@@ -48,8 +31,7 @@ DERIVATIVES = {
     *("filter_jacfwd", "filter_jacrev", "filter_hessian"),
 }
 MODULES_WITH_DERIVATIVES = {"jax", "equinox", "eqx"}
-JAX = {"unchecked", "problems", "curvature", "flow", "descent", "theory", "experiments"}
-NO_JAX = set(ORDER) - JAX
+NO_JAX = {"basics", "data", "verdict", "figures", "experiments", "display", "cli"}
 
 
 def layer_of(path):
@@ -123,8 +105,8 @@ def test_layers_that_do_not_compute_do_not_import_jax(layer):
     for path in modules():
         if layer_of(path) == layer:
             roots = {name.split(".")[0] for name in imported(parse(path))}
-            # cli.py may import JAX inside a command, to switch float64 on.
-            if layer == "cli":
+            # Experiments and commands may import JAX inside of functions.
+            if layer in ("experiments", "cli"):
                 top = ast.Module(parse(path).body, [])
                 roots = {
                     name.split(".")[0]

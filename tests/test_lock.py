@@ -8,8 +8,9 @@ import socket
 import pytest
 
 from bad_inputs import snapshot, thalweg
-from thalweg import cli, lock
-from thalweg.lock import LOCK, InUseError, Lock, who_uses
+from thalweg import cli
+from thalweg.runs import lock
+from thalweg.runs.lock import LOCK, InUseError, Lock, who_uses
 
 FEW = ["--steps", 2, "--gfs-every", 2]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from thalweg.theory import Step, monotonicity
+from thalweg.verdict import Step, monotonicity
 
 # Small integers over 4: sums and differences are exact, and ties and contradictions are common.
 quarters = st.integers(-12, 12).map(lambda number: number / 4)

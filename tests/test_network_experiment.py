@@ -12,10 +12,11 @@ import xarray as xr
 import thalweg as tw
 from thalweg import experiments, figures, results
 from thalweg.descent import TruncatedSharpness
-from thalweg.experiments import Network, runner
-from thalweg.experiments.claim import Claim
-from thalweg.experiments.step_sizes import chosen_step_sizes, relative_step_sizes
+from thalweg.descent.step_sizes import chosen_step_sizes, relative_step_sizes
+from thalweg.experiments import Network
 from thalweg.flow import Status
+from thalweg.runs import runner
+from thalweg.runs.claim import Claim
 
 TINY = {"samples": 10, "image_size": 2, "steps": 6, "gfs_every": 3, "gfs_start": 3}
 

@@ -9,8 +9,8 @@ import pytest
 
 import thalweg as tw
 from bad_inputs import QUESTIONS
-from thalweg import descent, theory
-from thalweg.strict_json import to_json
+from thalweg import descent, verdict
+from thalweg.runs.strict_json import to_json
 
 W = jnp.array([1.0, 2.0])
 
@@ -28,7 +28,7 @@ def descended(**options):
     [
         tw.Status.SET_VALUED,
         descent.EigenStatus.NOT_CONVERGED,
-        theory.Step.UNDECIDED,
+        verdict.Step.UNDECIDED,
         tw.ScalarOutcome.PERIOD_2,
     ],
 )
@@ -44,7 +44,7 @@ def test_a_code_prints_its_name_and_is_stored_as_its_number(code):
     assert code == int(code)
 
 
-MODULES = "curvature descent experiments figures flow problems results theory"
+MODULES = "curvature data descent diagonal experiments figures flow models problems runs scalar"
 
 
 @pytest.mark.parametrize("module", MODULES.split())

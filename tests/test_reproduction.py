@@ -10,14 +10,15 @@ import xarray as xr
 
 from thalweg import experiments, flow
 from thalweg.cli import main
-from thalweg.experiments import Scalar, SquaredRegressionExperiment, reproduction, runner
-from thalweg.experiments.chapters import Chapter, Size, chapters
-from thalweg.experiments.claims import Verdict, judge, reaches_edge
-from thalweg.experiments.command import command_of
-from thalweg.experiments.confirmation import Confirmation, confirm_rise
+from thalweg.experiments import Scalar, SquaredRegressionExperiment
 from thalweg.flow import Fall, Status
-from thalweg.results import RunFolder, load
-from thalweg.theory import monotonicity
+from thalweg.reproduce import reproduction
+from thalweg.reproduce.cases import Chapter, Size, chapters
+from thalweg.reproduce.claims import Verdict, judge, reaches_edge
+from thalweg.reproduce.confirmation import Confirmation, confirm_rise
+from thalweg.runs import RunFolder, load, runner
+from thalweg.runs.command import command_of
+from thalweg.verdict import monotonicity
 
 THRESHOLD = 8.0
 
@@ -184,7 +185,8 @@ def test_studies_are_sound_and_their_commands_make_them_again(size, monkeypatch)
         assert not chapter.config.relative_step_size
         parsed = []
         monkeypatch.setattr(
-            "thalweg.cli._run_experiment", lambda config, *_, to=parsed: to.append(config) or 0
+            "thalweg.cli.commands._run_experiment",
+            lambda config, *_, to=parsed: to.append(config) or 0,
         )
         assert main(command_of(chapter.config, "DIR").split()[1:]) == 0
         assert parsed == [chapter.config]

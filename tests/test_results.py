@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from thalweg.replacing import TEMPORARY
-from thalweg.results import RunFolder, load, versions
-from thalweg.strict_json import to_json
+from thalweg.runs import RunFolder, load, versions
+from thalweg.runs.atomic_write import TEMPORARY
+from thalweg.runs.strict_json import to_json
 
 
 def dataset(value=1.0):

@@ -8,7 +8,7 @@ import pytest
 
 import scalar_adversarial
 import thalweg as tw
-from thalweg.problems import ScalarNetwork
+from thalweg.scalar import ScalarNetwork
 
 _phi_gradient = eqx.filter_jit(lambda network, w: network.gfs_sharpness_gradient(w))
 _sharpness = eqx.filter_jit(lambda network, w: network.sharpness(w))

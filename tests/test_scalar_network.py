@@ -13,7 +13,8 @@ from scipy.integrate import solve_ivp
 from thalweg.flow.closed_form import ClosedForm
 from thalweg.flow.method import Request
 from thalweg.flow.solution import Status
-from thalweg.problems import ScalarNetwork, flatten
+from thalweg.problems import flatten
+from thalweg.scalar import ScalarNetwork
 
 REQUEST = Request(rtol=1e-6, max_gradient_evaluations=1e5)
 _limit = eqx.filter_jit(lambda network, w: network.flow_limit(w))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from thalweg.problems.scalar_flow import solve_coordinates_first
+from thalweg.scalar.flow_limit import solve_coordinates_first
 
 PAGE = Path(__file__).parent.parent / "docs" / "scalar-networks.md"
 

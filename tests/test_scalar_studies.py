@@ -13,9 +13,9 @@ import thalweg as tw
 from thalweg import cli, experiments, results
 from thalweg.experiments import ScalarBifurcation, ScalarPlane, ScalarSweepStudy
 from thalweg.figures import plot
-from thalweg.problems.scalar_descent import hessian_product
-from thalweg.strict_json import to_json
-from thalweg.theory.orbits import scalar_orbits
+from thalweg.runs.strict_json import to_json
+from thalweg.scalar.descent import hessian_product
+from thalweg.scalar.orbits import scalar_orbits
 
 RUN = {"step_size", "threshold", "steps", "status", "final", "gradient_evaluations"}
 FINAL = {"loss", "sharpness", "gfs_sharpness", "gfs_sharpness_error"}

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 
+from thalweg.diagonal import SquaredRegression
 from thalweg.flow.closed_form import ClosedForm
 from thalweg.flow.method import Request
 from thalweg.flow.solution import Status
-from thalweg.problems import FlatProblem, SquaredRegression, flatten
+from thalweg.problems import FlatProblem, flatten
 
 
 def make(seed, n, d, scale=0.5):

@@ -21,14 +21,15 @@ import thalweg as tw
 from thalweg import cli, experiments, results
 from thalweg.descent.codec import Codec
 from thalweg.descent.sharpness import MEMORIES
-from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment, runner, saving
-from thalweg.experiments.budget import Budget
+from thalweg.display import Lines
+from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
 from thalweg.flow import Stabilized
 from thalweg.flow.meter import Meter, OutOfBudget
 from thalweg.flow.method import Request
-from thalweg.interruption import SIGNALS
-from thalweg.lock import LOCK, Lock
-from thalweg.progress import Lines
+from thalweg.runs import runner, saving
+from thalweg.runs.budget import Budget
+from thalweg.runs.interruption import SIGNALS
+from thalweg.runs.lock import LOCK, Lock
 
 SHORT = {
     "scalar": Scalar(step_size=(0.25, 0.1), steps=16, sharpness_every=3, gfs_every=5),
@@ -93,7 +94,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(name, tmp_path):
             break
         except KilledError:
             kills += 1
-            prepared = runner.prepare_to_resume(folder)
+            prepared = runner.prepare_to_resume(folder, experiments.EXPERIMENTS)
     assert kills > 2
     assert_same(numbers(tmp_path / "whole"), numbers(folder))
     assert {entry.name for entry in folder.iterdir()} == FINISHED
@@ -214,11 +215,12 @@ def test_nothing_that_takes_long_is_imported_before_the_configuration_is_written
     script = """
 import os, sys
 from thalweg import cli
+from thalweg.cli import commands
 def look():
     slow = {"jax", "xarray", "numpy"} & set(sys.modules)
     os.write(1, repr((os.listdir(sys.argv[-1]), [*slow])).encode())
     os._exit(0)
-cli._start_jax = look
+commands._start_jax = look
 cli.main(sys.argv[1:])
 """
     command = ["run", "digits-mlp", "--out", str(tmp_path / "run")]
@@ -246,7 +248,7 @@ def test_a_signal_saves_and_stops_and_names_the_command(number, tmp_path, capsys
     assert cli.main([*whole, str(tmp_path / "whole")]) == 0
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr("thalweg.progress.display", Shot)
+        patch.setattr("thalweg.display.progress_display", Shot)
         assert cli.main([*whole, str(tmp_path / "run")]) == 128 + number
     assert [signal.getsignal(one) for one in SIGNALS] == before  # put back
     assert f"`thalweg resume {tmp_path / 'run'}` continues" in capsys.readouterr().err
@@ -301,7 +303,7 @@ def test_what_a_kill_at_the_very_end_leaves_is_removed(command, tmp_path, capsys
         assert cli.main(["resume", str(tmp_path)]) == 0
         assert "nothing to continue" in capsys.readouterr().out
     else:
-        runner.resume(tmp_path)
+        experiments.resume(tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == finished
 
 
@@ -309,10 +311,10 @@ def test_the_remains_of_a_finished_run_stay_while_somebody_is_in_its_folder(tmp_
     experiments.run(SHORT["scalar"], tmp_path)
     (tmp_path / "checkpoint.npz").write_bytes(b"")
     lock = Lock.take(tmp_path)
-    runner.resume(tmp_path)
+    experiments.resume(tmp_path)
     assert (tmp_path / "checkpoint.npz").exists()
     lock.release()
-    runner.resume(tmp_path)
+    experiments.resume(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == FINISHED
 
 
@@ -390,7 +392,7 @@ def test_paths_may_be_strings(tmp_path):
     start = SHORT["scalar"].build()[1]
     tw.descent.write_checkpoint(file, kept[-1], start)
     assert tw.descent.read_checkpoint(file, start)[0].step == kept[-1].step
-    assert runner.resume(folder)["runs"][0]["steps"] == 16
-    assert tw.figures.save_run_figure(folder) == tmp_path / "run" / "figure.png"
+    assert experiments.resume(folder)["runs"][0]["steps"] == 16
+    assert tw.results.save_run_figure(folder) == tmp_path / "run" / "figure.png"
     assert runner.has_finished(folder)
     runner.tidy(folder)

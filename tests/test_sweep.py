@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import thalweg as tw
-from thalweg.problems.scalar_descent import gradient_step, settled_sharpness
-from thalweg.theory import sweep as sweep_module
+from thalweg.scalar import sweep as sweep_module
+from thalweg.scalar.descent import gradient_step, settled_sharpness
 
 
 def path(w, eta, steps, y):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from thalweg import cli, results
-from thalweg.terminal import Lenient
+from thalweg.display import Lenient
 
 FEW = ["--steps", "12", "--sharpness-every", "6", "--gfs-every", "6"]
 

@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from thalweg import descent, figures, flow, problems, results
+    from thalweg import data, descent, figures, flow, models, problems
+    from thalweg import runs as results
     from thalweg.curvature import Eigenpairs, sharpness, top_eigenpairs
     from thalweg.descent import (
         GFSSharpness,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         TruncatedSharpness,
         descend,
     )
+    from thalweg.diagonal import DiagonalNetwork, SquaredRegression
     from thalweg.flow import (
         Fall,
         FlowSolution,
@@ -28,23 +30,17 @@ if TYPE_CHECKING:
         gradient_flow_solution,
         truncated_sharpness,
     )
-    from thalweg.problems import (
-        DiagonalNetwork,
-        Problem,
-        ScalarNetwork,
-        SquaredRegression,
-        Supervised,
-    )
-    from thalweg.theory import (
+    from thalweg.problems import Problem, Supervised
+    from thalweg.scalar import (
         Certificate,
         Finding,
-        Monotonicity,
+        ScalarNetwork,
         ScalarOutcome,
         ScalarSweep,
         certify,
-        monotonicity,
         scalar_sweep,
     )
+    from thalweg.verdict import Monotonicity, monotonicity
 
 _HOME = {
     "curvature": ("Eigenpairs", "sharpness", "top_eigenpairs"),
@@ -64,19 +60,22 @@ _HOME = {
         "gradient_flow_solution",
         "truncated_sharpness",
     ),
-    "problems": ("DiagonalNetwork", "Problem", "ScalarNetwork", "SquaredRegression", "Supervised"),
-    "theory": (
+    "diagonal": ("DiagonalNetwork", "SquaredRegression"),
+    "problems": ("Problem", "Supervised"),
+    "scalar": (
         "Certificate",
         "Finding",
-        "Monotonicity",
+        "ScalarNetwork",
         "ScalarOutcome",
         "ScalarSweep",
         "certify",
-        "monotonicity",
         "scalar_sweep",
     ),
+    "verdict": ("Monotonicity", "monotonicity"),
 }
-_MODULES = ("descent", "figures", "flow", "problems", "results")
+_MODULES = {name: name for name in ("data", "descent", "figures", "flow", "models", "problems")} | {
+    "results": "runs"
+}
 
 __all__ = [
     "Certificate",
@@ -99,12 +98,14 @@ __all__ = [
     "Supervised",
     "TruncatedSharpness",
     "certify",
+    "data",
     "descend",
     "descent",
     "figures",
     "flow",
     "gfs_sharpness_fall",
     "gradient_flow_solution",
+    "models",
     "monotonicity",
     "problems",
     "results",
@@ -118,7 +119,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: `thalweg --help` should not wait for JAX."""
     if name in _MODULES:
-        return importlib.import_module(f"thalweg.{name}")
+        return importlib.import_module(f"thalweg.{_MODULES[name]}")
     for module, names in _HOME.items():
         if name in names:
             return getattr(importlib.import_module(f"thalweg.{module}"), name)

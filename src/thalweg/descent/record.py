@@ -7,8 +7,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from thalweg.basics.memory import BYTES_A_RESULT, check_fits
 from thalweg.descent.measurements import Measurement, Reading, as_number, scheduled_steps
-from thalweg.memory import BYTES_A_RESULT, check_fits
 
 
 class Record:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import PyTree
 
+from thalweg.basics.named import Named
 from thalweg.curvature import Eigenpairs, top_eigenpairs
 from thalweg.descent.measurements import (
     Attributes,
@@ -30,7 +31,6 @@ from thalweg.flow.runge_kutta4 import steps_of_length
 from thalweg.flow.segment import FlowState, one_step
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.twice import Followed
-from thalweg.named import Named
 from thalweg.problems import COST, Problem
 
 

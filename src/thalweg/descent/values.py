@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from thalweg.basics.named import Named
 from thalweg.descent.measurements import Attributes
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.named import Named
 
 
 def value_and_reached(number: float, is_value: bool) -> tuple[float, float]:

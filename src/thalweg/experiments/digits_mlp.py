@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from thalweg.experiments.experiment import DescentExperiment, check_widths
+from thalweg.runs.experiment import DescentExperiment, check_widths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,10 @@ class DigitsMLP(DescentExperiment):
         """Return the problem, and a start with weights of variance `1/inputs` and zero biases."""
         import jax
 
-        from thalweg.experiments.parameters import made
-        from thalweg.problems import Supervised, digits, mlp, mlp_init
+        from thalweg.data import digits
+        from thalweg.models import mlp, mlp_init
+        from thalweg.models.parameters import made
+        from thalweg.problems import Supervised
 
         x, y = digits(self.samples)
         widths = (x.shape[1], *self.widths, y.shape[1])

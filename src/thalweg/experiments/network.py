@@ -4,12 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from thalweg.experiments.experiment import (
-    MOST_LAYERS,
-    DescentExperiment,
-    check_positive,
-    check_widths,
-)
+from thalweg.runs.experiment import MOST_LAYERS, DescentExperiment, check_positive, check_widths
 
 if TYPE_CHECKING:
     from thalweg.descent import Measurement
@@ -123,20 +118,21 @@ class Network(DescentExperiment):
 
         import jax
 
-        from thalweg import problems
-        from thalweg.experiments.parameters import made
+        from thalweg import models, problems
+        from thalweg.data import load_images, training_data
+        from thalweg.models.parameters import made
 
-        images = problems.load_images(self.data, self.data_dir)
-        x, y = problems.training_data(images, self.samples, self.image_size, self.data_seed)
+        images = load_images(self.data, self.data_dir)
+        x, y = training_data(images, self.samples, self.image_size, self.data_seed)
         networks: dict[str, Callable[..., Any]] = {
-            "mlp": problems.mlp,
-            "vgg": problems.vgg,
-            "resnet": problems.resnet,
-            "transformer": problems.transformer,
+            "mlp": models.mlp,
+            "vgg": models.vgg,
+            "resnet": models.resnet,
+            "transformer": models.transformer,
         }
         start = made(lambda: self._start(jax.random.key(self.seed), x.shape[1:], y.shape[1]))
         problem = problems.Supervised(
-            partial(networks[self.architecture], activation=problems.ACTIVATIONS[self.activation]),
+            partial(networks[self.architecture], activation=models.ACTIVATIONS[self.activation]),
             x,
             y,
             loss=self.loss.replace("-", "_"),
@@ -146,20 +142,20 @@ class Network(DescentExperiment):
     def _start(self, key: Any, image: tuple[int, int, int], outputs: int) -> Any:
         from math import prod
 
-        from thalweg import problems
+        from thalweg import models
 
         widths = self.widths or _WIDTHS[self.architecture]
         match self.architecture:
             case "mlp":
-                return problems.mlp_init(key, (prod(image), *widths, outputs))
+                return models.mlp_init(key, (prod(image), *widths, outputs))
             case "vgg":
-                return problems.vgg_init(
+                return models.vgg_init(
                     key, image, outputs, channels=widths, convolutions=self.depth
                 )
             case "resnet":
-                return problems.resnet_init(key, image, outputs, channels=widths, blocks=self.depth)
+                return models.resnet_init(key, image, outputs, channels=widths, blocks=self.depth)
             case "transformer":
-                return problems.transformer_init(
+                return models.transformer_init(
                     key,
                     image,
                     outputs,
@@ -173,7 +169,7 @@ class Network(DescentExperiment):
         """Return this with step sizes as numbers."""
         if self.step_size or self.relative_step_size:
             return super().resolved(problem, start, announce)
-        from thalweg.experiments.step_sizes import chosen_step_sizes
+        from thalweg.descent.step_sizes import chosen_step_sizes
 
         return replace(self, step_size=chosen_step_sizes(problem, start, announce))
 

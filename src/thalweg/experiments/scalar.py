@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.experiments.experiment import MOST_LAYERS, DescentExperiment, check_moderate
+from thalweg.runs.experiment import MOST_LAYERS, DescentExperiment, check_moderate
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -78,7 +78,7 @@ class Scalar(DescentExperiment):
         """Certify each run that took a step, if that was asked for."""
         if not self.certify:
             return dataset, summary
-        from thalweg.theory import certify
+        from thalweg.scalar import certify
 
         assert self.init is not None  # settled by __post_init__
         runs, marks = [], []
@@ -106,7 +106,7 @@ class Scalar(DescentExperiment):
         """Return the scalar network and its start."""
         import jax.numpy as jnp
 
-        from thalweg.problems import ScalarNetwork
+        from thalweg.scalar import ScalarNetwork
 
         assert self.depth is not None
         return ScalarNetwork(self.depth, self.target), jnp.asarray(self.init, float)

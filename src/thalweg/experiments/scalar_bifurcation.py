@@ -3,14 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.experiments.experiment import (
-    MANY_STEPS,
-    MOST_LAYERS,
-    Study,
-    check_moderate,
-    check_positive,
-)
-from thalweg.memory import check_fits
+from thalweg.basics.memory import check_fits
+from thalweg.runs.experiment import MANY_STEPS, MOST_LAYERS, Study, check_moderate, check_positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +80,7 @@ class ScalarBifurcation(Study):
         import numpy as np
         import xarray as xr
 
-        from thalweg.theory.orbits import scalar_orbits
+        from thalweg.scalar.orbits import scalar_orbits
 
         flattest = self.depth * self.target ** (2 - 2 / self.depth)
         sizes = np.unique(

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.experiments.experiment import MANY_STEPS, Study, check_moderate
-from thalweg.experiments.wording import rise_told
-from thalweg.memory import check_fits
+from thalweg.basics.memory import check_fits
+from thalweg.runs.experiment import MANY_STEPS, Study, check_moderate
+from thalweg.runs.wording import rise_told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,8 +58,8 @@ class ScalarPlane(Study):
         import numpy as np
         import xarray as xr
 
-        from thalweg.problems import ScalarNetwork
-        from thalweg.theory.orbits import scalar_orbits
+        from thalweg.scalar import ScalarNetwork
+        from thalweg.scalar.orbits import scalar_orbits
 
         sizes = np.array(self.step_size)
         starts = np.repeat([self.init], len(sizes), axis=0)
@@ -122,7 +122,7 @@ def _plane(size: float, target: float) -> "dict[str, Any]":
     """Return the GFS sharpness on a grid, flow lines, and the minima `x y = target`."""
     import numpy as np
 
-    from thalweg.problems import ScalarNetwork
+    from thalweg.scalar import ScalarNetwork
 
     axis = np.linspace(0, size, _GRID + 1)[1:]
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
@@ -167,7 +167,7 @@ def _flow_line(balance: float, size: float, target: float) -> "np.ndarray":
 def _summary(data: "xr.Dataset") -> dict[str, Any]:
     import numpy as np
 
-    from thalweg.theory import monotonicity
+    from thalweg.verdict import monotonicity
 
     known = np.flatnonzero(np.isfinite(data["loss"].values))
     last, lost = int(known[-1]), len(known) < data.sizes["step"]

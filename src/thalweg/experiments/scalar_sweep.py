@@ -4,20 +4,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.experiments.experiment import (
-    MANY_STEPS,
-    MOST_LAYERS,
-    Study,
-    check_moderate,
-    check_positive,
-)
-from thalweg.memory import check_fits
+from thalweg.basics.memory import check_fits
+from thalweg.runs.experiment import MANY_STEPS, MOST_LAYERS, Study, check_moderate, check_positive
 
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
-    from thalweg.theory import ScalarSweep
+    from thalweg.scalar import ScalarSweep
 
 _BINS = 220  # of step size times sharpness, from 0 to 2.2
 _MOST_RUNS = 20_000_000  # for each depth: some 700 MB of results
@@ -99,7 +93,7 @@ class ScalarSweepStudy(Study):
         import numpy as np
         import xarray as xr
 
-        from thalweg.theory import scalar_sweep
+        from thalweg.scalar import scalar_sweep
 
         parts, runs = [], []
         for depth in self.depth:
@@ -235,7 +229,7 @@ def _median(values: "np.ndarray") -> float | None:
 
 
 def _names() -> list[str]:
-    from thalweg.theory import ScalarOutcome
+    from thalweg.scalar import ScalarOutcome
 
     return [kind.name for kind in ScalarOutcome]
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from thalweg.experiments.experiment import MOST_LAYERS, DescentExperiment, check_positive
-from thalweg.memory import check_fits
+from thalweg.basics.memory import check_fits
+from thalweg.runs.experiment import MOST_LAYERS, DescentExperiment, check_positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +78,7 @@ class SquaredRegressionExperiment(DescentExperiment):
         import jax.numpy as jnp
         import numpy as np
 
-        from thalweg.problems import DiagonalNetwork, SquaredRegression
+        from thalweg.diagonal import DiagonalNetwork, SquaredRegression
 
         random = np.random.default_rng(self.seed)
         x, y = self._inputs_and_targets(random)
@@ -95,7 +95,7 @@ class SquaredRegressionExperiment(DescentExperiment):
         self, random: "np.random.Generator"
     ) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
         if self.data == "diabetes":
-            from thalweg.problems import diabetes
+            from thalweg.data import diabetes
 
             return diabetes(self.samples or 442)
         x = random.normal(size=(self.samples or SAMPLES, self._dimension))

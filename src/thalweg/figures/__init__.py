@@ -26,10 +26,10 @@ def _import_matplotlib() -> None:
 
 _import_matplotlib()
 
+from thalweg.figures.registry import plot  # noqa: E402
 from thalweg.figures.run import plot_run  # noqa: E402
-from thalweg.figures.save import plot, save_run_figure  # noqa: E402
 
-__all__ = ["plot", "plot_run", "save_run_figure"]
+__all__ = ["plot", "plot_run"]
 
 
 def __dir__() -> list[str]:

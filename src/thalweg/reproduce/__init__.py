@@ -1,0 +1,1 @@
+"""The paper's three settings, run again, and its claims judged in a report."""

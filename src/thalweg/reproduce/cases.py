@@ -1,0 +1,192 @@
+"""Which experiments a reproduction consists of, at each size."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from thalweg.experiments.digits_mlp import DigitsMLP
+from thalweg.experiments.network import Network
+from thalweg.experiments.scalar import Scalar
+from thalweg.experiments.squared_regression import SquaredRegressionExperiment
+from thalweg.runs.experiment import DescentExperiment
+
+
+class Size(StrEnum):
+    """How large a reproduction is: at most 3 minutes on two cores, at most 15, or hours."""
+
+    QUICK = "quick"
+    DEFAULT = "default"
+    FULL = "full"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One experiment of a reproduction, with what a reader is told of it.
+
+    Attributes
+    ----------
+    folder
+        Name of its run folder.
+    title, description
+        For the reader.
+    config
+        The experiment.
+    evaluations
+        Gradients, each called by itself, that take as long as one of its runs does: to estimate the
+        time, from an earlier one (of the larger networks guessed).
+    """
+
+    folder: str
+    title: str
+    description: str
+    config: DescentExperiment
+    evaluations: float
+
+
+def chapters(size: Size) -> list[Chapter]:
+    """Return the chapters of a reproduction: the three settings, the networks last."""
+    match size:
+        case Size.QUICK:
+            return [_SCALAR, _REGRESSION, _SMALL_NETWORK]
+        case Size.DEFAULT:
+            return [_SCALAR, _REGRESSION, _DIABETES, _SMALL_NETWORK, _NETWORK, *_ARCHITECTURES]
+        case Size.FULL:
+            return [*chapters(Size.DEFAULT), *_LARGE]
+
+
+_SCALAR = Chapter(
+    "scalar",
+    "Scalar network of depth 4",
+    "The product of four numbers is fitted to 1. Gradient flow solutions in closed form.",
+    Scalar(step_size=(0.15, 0.22, 0.25), steps=1000, gfs_every=1),
+    1.5e4,
+)
+_REGRESSION = Chapter(
+    "squared-regression",
+    "Squared regression, sparse data",
+    "A diagonal linear network recovers a sparse vector. Closed form through the convex dual.",
+    SquaredRegressionExperiment(step_size=(0.3, 0.6, 0.72)),
+    3e4,
+)
+_DIABETES = Chapter(
+    "diabetes",
+    "Squared regression, real data",
+    "A diagonal linear network on scikit-learn's diabetes data, which it cannot fit.",
+    SquaredRegressionExperiment(data="diabetes", step_size=(0.42,), steps=12_000, gfs_every=20),
+    2e5,
+)
+# The step sizes of networks are rounded from those that `thalweg run network` chooses by itself:
+# one below the edge of stability and two that reach it.
+_SMALL_NETWORK = Chapter(
+    "mlp-small",
+    "Fully connected network, 50 images",
+    "A tanh network of two hidden layers of 32 units on handwritten digits. The flows are "
+    "integrated, with error bars.",
+    Network(
+        architecture="mlp",
+        init_scale=0.5,
+        step_size=(0.25, 0.5, 0.6),
+        steps=3000,
+        sharpness_every=10,
+        gfs_every=250,
+    ),
+    9e4,
+)
+_NETWORK = Chapter(
+    "mlp",
+    "Fully connected network, 300 images",
+    "A tanh network of two hidden layers of 64 units on handwritten digits. The flows are "
+    "integrated, with error bars.",
+    DigitsMLP(),
+    1.4e5,
+)
+_ARCHITECTURES = [
+    Chapter(
+        "vgg",
+        "Convolutional network like VGG",
+        "Convolutions and averages, without normalisation, on 20 handwritten digits.",
+        Network(
+            architecture="vgg",
+            samples=20,
+            step_size=(0.075, 0.17, 0.2),
+            steps=6000,
+            gfs_every=500,
+        ),
+        4e4,
+    ),
+    Chapter(
+        "resnet",
+        "Convolutional network like ResNet",
+        "Residual blocks of convolutions, without normalisation, on 20 handwritten digits of "
+        "4 × 4 pixels.",
+        Network(
+            architecture="resnet",
+            widths=(6, 12),
+            samples=20,
+            image_size=4,
+            step_size=(0.08, 0.19, 0.23),
+            steps=3000,
+            gfs_every=250,
+        ),
+        6e4,
+    ),
+    Chapter(
+        "transformer",
+        "Transformer",
+        "A small transformer encoder over patches of 20 handwritten digits.",
+        Network(
+            architecture="transformer",
+            samples=20,
+            patch=4,
+            init_scale=0.7,
+            step_size=(0.05, 0.16, 0.18),
+            steps=6000,
+            gfs_every=500,
+        ),
+        4e4,
+    ),
+]
+_LARGE = [
+    Chapter(
+        "vgg-large",
+        "Convolutional network like VGG, 50 images",
+        "Convolutions and averages, without normalisation, on handwritten digits.",
+        Network(
+            architecture="vgg",
+            samples=50,
+            widths=(8, 16),
+            step_size=(0.08, 0.18, 0.22),
+            steps=6000,
+            gfs_every=500,
+        ),
+        2e5,
+    ),
+    Chapter(
+        "resnet-large",
+        "Convolutional network like ResNet, 30 images",
+        "Residual blocks of convolutions, without normalisation, on handwritten digits.",
+        Network(
+            architecture="resnet",
+            samples=30,
+            step_size=(0.1, 0.23, 0.27),
+            steps=6000,
+            gfs_every=500,
+        ),
+        2e5,
+    ),
+    Chapter(
+        "transformer-large",
+        "Transformer of two blocks, 50 images",
+        "A transformer encoder over patches of handwritten digits.",
+        Network(
+            architecture="transformer",
+            samples=50,
+            widths=(16, 16),
+            patch=4,
+            init_scale=0.7,
+            step_size=(0.025, 0.066, 0.093),
+            steps=6000,
+            gfs_every=500,
+        ),
+        2e5,
+    ),
+]

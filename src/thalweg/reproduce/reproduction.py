@@ -1,0 +1,192 @@
+"""The paper's three settings, each claim with its evidence: what `thalweg reproduce` does."""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from thalweg.descent import Interrupted
+from thalweg.experiments import EXPERIMENTS
+from thalweg.problems import Problem
+from thalweg.problems.compiling import compiled
+from thalweg.reproduce.cases import Chapter, Size, chapters
+from thalweg.reproduce.claims import judge
+from thalweg.reproduce.confirmation import confirm_rise
+from thalweg.reproduce.report import ChapterResult, RunResult, markdown, page
+from thalweg.runs.atomic_write import atomic_write
+from thalweg.runs.command import command_of
+from thalweg.runs.contents import CONFIG, FIGURE
+from thalweg.runs.experiment import DescentExperiment
+from thalweg.runs.folder import RunFolder
+from thalweg.runs.results import load
+from thalweg.runs.runner import Report, has_finished, prepare, prepare_to_resume
+from thalweg.runs.stored import stored
+
+HTML, MARKDOWN = "report.html", "report.md"
+_OVERHEAD = 8.0  # seconds for compiling and drawing, a chapter
+HEADING = "Gradient descent and the sharpness of gradient flow solutions"
+
+
+def reproduce(
+    folder: str | os.PathLike[str],
+    size: Size,
+    *,
+    overwrite: bool = False,
+    report: Report | None = None,
+    announce: Callable[[str], None] = lambda line: None,
+) -> list[ChapterResult]:
+    """Run the chapters of a size, one folder each, and write `report.html` and `report.md`.
+
+    A chapter that has finished is not run again, so that an interrupted reproduction goes on where
+    it stopped. The reports are written after every chapter.
+
+    Parameters
+    ----------
+    folder
+        Where run folders and reports go; made if it does not exist.
+    size
+        How large the chapters are.
+    overwrite
+        Whether finished chapters are run again, and run folders of other configurations replaced.
+    report
+        As for `thalweg.experiments.run`.
+    announce
+        Called with one line for each chapter: what begins, what was found.
+
+    Returns
+    -------
+    list of ChapterResult
+        What the reports hold: fewer than there are chapters if a run was stopped.
+
+    Raises
+    ------
+    FileExistsError
+        One of the run folders holds a run of another configuration, and `overwrite` is false.
+    Interrupted
+        A `KeyboardInterrupt`, once what there is has been reported.
+    """
+    folder, done = Path(folder), []
+    kept = begun(folder, size, overwrite=overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    for chapter in chapters(size):
+        began = time.perf_counter()
+        path = folder / chapter.folder
+        interrupt: Interrupted | None = None
+        try:
+            if chapter.folder in kept and has_finished(path):
+                announce(f"{chapter.title}: finished before, in {path}")
+            elif chapter.folder in kept:
+                announce(f"{chapter.title}: continued, in {path}")
+                prepare_to_resume(path, EXPERIMENTS).run(report)
+            else:
+                announce(f"{chapter.title}: in {path}")
+                prepare(chapter.config, path, overwrite=overwrite).run(report)
+        except Interrupted as caught:
+            interrupt = caught
+        done.append(_result(chapter, path))
+        _write(folder, size, done)
+        announce(f"{chapter.title}: {_verdicts(done[-1])}; {time.perf_counter() - began:.0f} s")
+        if interrupt is not None:
+            raise interrupt
+        if any(run.summary["status"] == "stopped" for run in done[-1].runs):
+            break
+    return done
+
+
+def begun(folder: str | os.PathLike[str], size: Size, *, overwrite: bool) -> set[str]:
+    """Return the folders of chapters to go on with, once all others are known to be usable.
+
+    Raises
+    ------
+    FileExistsError, PermissionError
+        As `reproduce`; nothing has been changed then.
+    """
+    found = set()
+    for chapter in chapters(size):
+        path = Path(folder) / chapter.folder
+        if not overwrite and _holds(chapter, path):
+            found.add(chapter.folder)
+        else:
+            RunFolder.check(path, overwrite=overwrite)
+    return found
+
+
+def estimated_seconds(size: Size) -> float:
+    """Return about how long the chapters of a size will take, from a gradient of each, timed now.
+
+    How many gradients a run is worth is known from earlier runs.
+    """
+    return sum(
+        _OVERHEAD
+        + len(chapter.config.step_size)
+        * chapter.evaluations
+        * _gradient_seconds(*chapter.config.build())
+        for chapter in chapters(size)
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words."""
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+
+
+def _gradient_seconds(problem: Problem, w: Any) -> float:
+    gradient = compiled(lambda problem, w: problem.value_and_gradient(w)[1])
+    jax.block_until_ready(gradient(problem, w))
+    began = time.perf_counter()
+    for _ in range(5):
+        jax.block_until_ready(gradient(problem, w))
+    return (time.perf_counter() - began) / 5
+
+
+def _holds(chapter: Chapter, path: Path) -> bool:
+    """Whether the folder holds a run of this very chapter, complete or not."""
+    if not (path / CONFIG).exists():
+        return False
+    return RunFolder.open(path).read_config() == stored(chapter.config)
+
+
+def _result(chapter: Chapter, path: Path) -> ChapterResult:
+    stored = load(path)
+    assert stored.summary is not None
+    runs = [
+        _run_result(chapter.config, stored.dataset.isel(run=number), summary)
+        for number, summary in enumerate(stored.summary["runs"])
+    ]
+    return ChapterResult(
+        title=chapter.title,
+        description=chapter.description,
+        command=command_of(chapter.config, "DIR"),
+        folder=chapter.folder,
+        figure=(path / FIGURE).read_bytes(),
+        runs=runs,
+        seconds=stored.summary["seconds"],
+        gradient_evaluations=stored.summary["gradient_evaluations"],
+    )
+
+
+def _run_result(config: DescentExperiment, data: Any, summary: dict[str, Any]) -> RunResult:
+    rise = confirm_rise(config, data)
+    return RunResult(summary, judge(data, summary, str(rise) if rise else None))
+
+
+def _write(folder: Path, size: Size, done: list[ChapterResult]) -> None:
+    heading = f"{HEADING}: {size.value} reproduction"
+    for name, text in _reports(heading, done):
+        with atomic_write(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _reports(heading: str, done: list[ChapterResult]) -> Iterator[tuple[str, str]]:
+    yield HTML, page(heading, done)
+    yield MARKDOWN, markdown(heading, done)
+
+
+def _verdicts(result: ChapterResult) -> str:
+    verdicts = [claim.verdict.value for run in result.runs for claim in run.claims]
+    return ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))

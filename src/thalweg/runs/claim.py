@@ -1,0 +1,97 @@
+"""A run folder that is taken for a run, with its configuration, before anything is computed.
+
+Nothing here imports JAX: a run that is killed while JAX is loaded and its problem is built can be
+resumed already.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Self
+
+from thalweg.runs.experiment import Experiment
+from thalweg.runs.folder import RunFolder
+from thalweg.runs.lock import Lock
+from thalweg.runs.stored import stored
+
+
+@dataclass
+class Claim:
+    """A folder that this process has for itself, for one run, until `release`.
+
+    Attributes
+    ----------
+    folder
+        The run folder.
+    has_written
+        Whether the configuration is that of this claim, not one that was there before.
+    has_begun
+        Whether the run has begun: from then on, what it has written is kept.
+    """
+
+    folder: RunFolder
+    _lock: Lock
+    has_written: bool = False
+    has_begun: bool = False
+
+    @classmethod
+    def of_new_run(
+        cls, config: Experiment, folder: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> Self:
+        """Make the folder, lock it, and write `config.json`.
+
+        An old run is left whole until the new one begins. Raises as `thalweg.experiments.run`;
+        the folder is then as it was.
+        """
+        config.check()
+        made = RunFolder.create(folder, overwrite=overwrite)
+        try:
+            lock = Lock.take(made.path)
+        except BaseException:
+            made.remove_if_unused()
+            raise
+        claim = cls(made, lock)
+        with claim.guarding():
+            made.look_again(overwrite=overwrite)  # now that nobody else can change it
+            if not made.holds_old_run:
+                claim.has_written = True
+                made.write_config(stored(config))
+        return claim
+
+    @classmethod
+    def of_run(cls, folder: RunFolder) -> Self:
+        """Lock the folder of a run that is to go on."""
+        return cls(folder, Lock.take(folder.path))
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Have `config` in `config.json`: the first write of a run that replaces another one."""
+        if not self.has_begun:
+            if not self.folder.has_config(config):
+                self.folder.write_config(config)
+            self.has_begun = True
+
+    @contextmanager
+    def guarding(self) -> Iterator[None]:
+        """Release the folder if the block is left by an exception.
+
+        An error before the run has begun leaves the folder as it was found; an interruption leaves
+        the configuration, to be resumed.
+        """
+        try:
+            yield
+        except Exception:
+            if self.has_written and not self.has_begun:
+                self.has_written = False
+                with suppress(OSError):
+                    self.folder.config.unlink(missing_ok=True)
+            self.release()
+            raise
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Give the folder back; one that is new and has remained empty is removed."""
+        self._lock.release()
+        self.folder.remove_if_unused()

@@ -1,0 +1,260 @@
+"""Run folders: where a run keeps its configuration, results, summary, figure and checkpoint.
+
+One rule makes a folder trustworthy after an interruption: `summary.json` is written last and
+removed first. Wherever it is found, `config.json` and `result.nc` are the ones it was written
+with. Nothing here computes, and nothing here is protected against two processes that write to
+the same folder at the same time: `lock` is for that.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from thalweg.runs import dataset_file
+from thalweg.runs.atomic_write import TEMPORARY, atomic_write
+from thalweg.runs.contents import (
+    CHECKPOINT,
+    CHECKPOINT_BEFORE,
+    CONFIG,
+    DATASET,
+    FIGURE,
+    SUMMARY,
+    is_checkpoint,
+    names_to_replace,
+    remove,
+)
+from thalweg.runs.lock import LOCK
+from thalweg.runs.strict_json import parse_object, to_json
+from thalweg.runs.versions import versions
+
+if TYPE_CHECKING:  # slow to import, and needed for results only
+    import xarray as xr
+
+
+@dataclass
+class RunFolder:
+    """One run on disk: where its files are, and how they are written.
+
+    Make one with `create` (a new run) or `open` (a run that is there). Every file is written
+    under a temporary name in the same folder and renamed when complete, so a reader sees the old
+    file or the new one, never a part of one.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    """
+
+    path: Path
+    # True from `create(..., overwrite=True)` on an old run until the first write of the new one.
+    _holds_old_run: bool = field(default=False, repr=False)
+    # The folders that `create` has made, from the outermost to that of the run.
+    _made: tuple[Path, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], *, overwrite: bool = False) -> Self:
+        """Make the folder of a new run, or take over the folder of an old one.
+
+        Parameters
+        ----------
+        path
+            The folder; it and its parents are made if they do not exist.
+        overwrite
+            Whether an old run in the folder may be replaced. Nothing is removed yet: the old run
+            stays whole until the first file of the new one has been written out, so a
+            configuration that cannot be written costs nothing.
+
+        Raises
+        ------
+        FileExistsError
+            If there is a run and `overwrite` is false, or if `path` is a folder that holds other
+            things than a run (whatever `overwrite` says), or a file, or lies in one.
+        PermissionError
+            If nothing can be written there: better now than when a long run has its results.
+        """
+        path = Path(path)
+        names = names_to_replace(path, overwrite=overwrite)
+        made = tuple(folder for folder in (*reversed(path.parents), path) if not folder.exists())
+        created = cls(path, bool(names), made)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            created.remove_if_unused()
+            raise
+        return created
+
+    @property
+    def holds_old_run(self) -> bool:
+        """Whether the first write will replace another run."""
+        return self._holds_old_run
+
+    def look_again(self, *, overwrite: bool) -> None:
+        """Do what `create` has done again. Raises as it does."""
+        self._holds_old_run = bool(names_to_replace(self.path, overwrite=overwrite))
+
+    @staticmethod
+    def check(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Raise what `create` would, and change nothing."""
+        names_to_replace(Path(path), overwrite=overwrite)
+
+    def remove_if_unused(self) -> None:
+        """Remove the folders that `create` has made, where they are still empty."""
+        for folder in reversed(self._made):
+            with suppress(OSError):
+                folder.rmdir()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Take up the folder of a run that is there, to resume it or to draw it.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder does not exist or holds no `config.json`.
+        """
+        folder = cls(Path(path))
+        if not folder.path.is_dir():
+            raise FileNotFoundError(f"{folder.path} is not a folder, so it holds no run")
+        if not folder.config.is_file():
+            raise FileNotFoundError(f"{folder.path} holds no run: {CONFIG} is missing")
+        return folder
+
+    @property
+    def config(self) -> Path:
+        """The configuration, `config.json`."""
+        return self.path / CONFIG
+
+    @property
+    def dataset(self) -> Path:
+        """The results, `result.nc`."""
+        return self.path / DATASET
+
+    @property
+    def summary(self) -> Path:
+        """The summary, `summary.json`; there only if the run has finished."""
+        return self.path / SUMMARY
+
+    @property
+    def figure(self) -> Path:
+        """The figure, `figure.png`."""
+        return self.path / FIGURE
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint, `checkpoint.npz`; there only while the run has not finished.
+
+        Any file or folder whose name starts with "checkpoint" counts as one.
+        """
+        return self.path / CHECKPOINT
+
+    @property
+    def checkpoint_before(self) -> Path:
+        """The checkpoint before the last one, for when that turns out to be damaged."""
+        return self.path / CHECKPOINT_BEFORE
+
+    def read_config(self) -> dict[str, Any]:
+        """Read `config.json`."""
+        return parse_object(self.config, self.config.read_bytes())
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """Read `summary.json`; `None` where the run has not finished."""
+        if not self.summary.is_file():
+            return None
+        return parse_object(self.summary, self.summary.read_bytes())
+
+    def has_config(self, config: Mapping[str, Any]) -> bool:
+        """Whether `config.json` holds this very configuration, and is not that of an old run."""
+        if self._holds_old_run or not self.config.is_file():
+            return False
+        return self.config.read_bytes() == to_json(config).encode()
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write `config.json`: the first write of a run (see `to_json` for what it may hold)."""
+        self._write(self.config, to_json(config).encode())
+
+    def write_dataset(
+        self, dataset: "xr.Dataset", summary: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write `result.nc` (netCDF-4, through h5netcdf).
+
+        The attributes that the contract asks for and the dataset lacks are filled in: `config`
+        and `seed` from `config.json` where that is written, and `versions`. Attributes that are
+        mappings are stored as JSON strings. The caller's dataset is left as it is. The checksum of
+        the `summary` that will be written last, if it is known, is kept with the results.
+        """
+        attributes = self._default_attributes() | dict(dataset.attrs)
+        self._write(self.dataset, dataset_file.encoded(dataset, attributes, summary))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write `summary.json`: the last write of a run, which says that it has finished."""
+        self._write(self.summary, to_json(summary).encode())
+
+    def remove_checkpoint(self) -> None:
+        """Remove the checkpoint, if there is one."""
+        for entry in self.path.iterdir():
+            if is_checkpoint(entry.name):
+                remove(entry)
+
+    def remove_temporaries(self) -> None:
+        """Remove what writes that were killed have left."""
+        for entry in self.path.iterdir():
+            if entry.name.startswith(TEMPORARY):
+                remove(entry)
+
+    def has_remains(self) -> bool:
+        """Whether there are files that only a run in progress needs."""
+        names = [entry.name for entry in self.path.iterdir()]
+        return any(n == LOCK or n.startswith(TEMPORARY) or is_checkpoint(n) for n in names)
+
+    @contextmanager
+    def replacing(self, target: Path) -> Iterator[Path]:
+        """Replace one file of the run: write to the path that this yields.
+
+        As `atomic_write`, and what would contradict the new file goes first: the
+        whole old run when this is the first write after `create(..., overwrite=True)`, the
+        summary and its figure when the configuration or the results change. The checkpoint that a
+        new one replaces is kept as the one before.
+        """
+        with atomic_write(target, before=lambda new: self._retire(target, new)) as temporary:
+            yield temporary
+
+    def _write(self, target: Path, content: bytes) -> None:
+        with self.replacing(target) as temporary:
+            temporary.write_bytes(content)
+
+    def _default_attributes(self) -> dict[str, Any]:
+        attributes: dict[str, Any] = {"versions": versions()}
+        if self.config.is_file() and not self._holds_old_run:
+            config = self.read_config()
+            attributes["config"] = config
+            if config.get("seed") is not None:
+                attributes["seed"] = config["seed"]
+        return attributes
+
+    def _retire(self, target: Path, new: Path) -> None:
+        """Remove what does not belong with `target`, which the file `new` is about to replace.
+
+        The summary first, since it is what says "finished", and the old configuration last, or
+        never if the new one is about to replace it: an interruption at any point leaves a part of
+        one run, never parts of two.
+        """
+        # Without a summary the figure is one drawn on the way, which may stay.
+        if target in (self.config, self.dataset) and self.summary.exists():
+            self.summary.unlink()
+            self.figure.unlink(missing_ok=True)
+        if not self._holds_old_run:
+            if target == self.checkpoint and target.exists():
+                os.replace(target, self.checkpoint_before)
+            return
+        self.summary.unlink(missing_ok=True)
+        self.remove_checkpoint()
+        for old in (self.figure, self.dataset, self.config):
+            if old != target:
+                old.unlink(missing_ok=True)
+        for entry in self.path.iterdir():
+            if entry.name.startswith(TEMPORARY) and entry != new:
+                remove(entry)
+        self._holds_old_run = False

@@ -1,0 +1,346 @@
+"""From a configuration to a folder with results and figure."""
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import xarray as xr
+
+from thalweg import descent
+from thalweg.problems import COST
+from thalweg.runs.budget import Budget
+from thalweg.runs.claim import Claim
+from thalweg.runs.experiment import DescentExperiment, Experiment, Study
+from thalweg.runs.figure import save_run_figure
+from thalweg.runs.folder import RunFolder
+from thalweg.runs.lock import Lock
+from thalweg.runs.results import load
+from thalweg.runs.saving import Saver, differences, stamp
+from thalweg.runs.stored import experiment_of, stored
+from thalweg.runs.summary import summarise, with_rises
+
+_SAVING = 1.0
+"""Seconds of a budget of time that are left for results and figure, or a tenth of it if less."""
+
+Report = Callable[[descent.Progress], bool | None]
+Announce = Callable[[str], None]
+Experiments = Mapping[str, type[Experiment]]
+
+
+def _silently(line: str) -> None:
+    """Announce nothing."""
+
+
+def run(
+    config: Experiment,
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    report: Report | None = None,
+    budget: Budget | None = None,
+) -> dict[str, Any]:
+    """Run an experiment and leave `config.json`, `result.nc`, `summary.json` and `figure.png`.
+
+    The precision is that of JAX's default: switch on `jax_enable_x64` first (the command line
+    does). While it runs, the folder has a checkpoint and the results so far; a run that did not
+    end is continued by `resume`.
+
+    Parameters
+    ----------
+    config
+        A configuration, such as `DigitsMLP(steps=2000)`.
+    folder
+        Where the results go; made if it does not exist.
+    overwrite
+        Whether a run that the folder already holds may be replaced.
+    report
+        Called now and then with a `descent.Progress`; a true return value stops the descent. What
+        was reached by then is written all the same (so too after Ctrl-C, before the
+        KeyboardInterrupt goes on its way).
+    budget
+        What the run may take.
+
+    Returns
+    -------
+    dict
+        What `summary.json` holds.
+
+    Raises
+    ------
+    ValueError
+        An option that makes no sense: raised before anything is written.
+    FileExistsError
+        The folder holds a run and `overwrite` is false, or holds other things than a run.
+    thalweg.runs.lock.InUseError
+        Another process runs in the folder.
+    """
+    return prepare(config, folder, overwrite=overwrite).run(report, budget)
+
+
+def resume(
+    folder: str | os.PathLike[str],
+    known: Experiments,
+    *,
+    force: bool = False,
+    report: Report | None = None,
+    budget: Budget | None = None,
+) -> dict[str, Any]:
+    """Continue the run in a folder, from its last checkpoint.
+
+    A finished one is left as it is, but for what remains of a process that was killed at its end.
+
+    On the same machine, with the same versions, every number is that of a run that was never
+    interrupted, bit for bit; only wall-clock times differ.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    known
+        Experiments by their names, among them that of the folder.
+    force
+        Continue also where configuration, versions or machine are others than before, so that
+        numbers may differ in their last digits.
+    report, budget
+        As for `run`; a budget of evaluations covers all of the run, one of time this part of it.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder holds no run.
+    ValueError
+        The configuration or the checkpoints are damaged, or differ (see `force`).
+    thalweg.runs.lock.InUseError
+        Another process runs in the folder.
+    """
+    if has_finished(folder):
+        summary = load(folder).summary
+        assert summary is not None
+        tidy(folder)
+        return summary
+    return prepare_to_resume(folder, known, force=force).run(report, budget)
+
+
+def has_finished(folder: str | os.PathLike[str]) -> bool:
+    """Whether the run in a folder ran to its end. Raises as `load`."""
+    summary = load(folder).summary if RunFolder.open(folder).summary.exists() else None
+    runs = summary.get("runs") if summary is not None else None
+    ended = {descent.RunStatus.COMPLETED, descent.RunStatus.DIVERGED}
+    return isinstance(runs, list) and all(
+        isinstance(run, dict) and run.get("status") in ended for run in runs
+    )
+
+
+def tidy(folder: str | os.PathLike[str]) -> None:
+    """Remove what a process that was killed has left in the folder of a finished run.
+
+    A checkpoint outlives the summary by a moment, so that no moment has neither. Where another
+    process is in the folder, or nothing can be removed, it stays: the results are complete.
+    """
+    opened = RunFolder.open(folder)
+    if not opened.has_remains():
+        return
+    with contextlib.suppress(OSError):
+        lock = Lock.take(opened.path)
+        try:
+            opened.remove_temporaries()
+            opened.remove_checkpoint()
+        finally:
+            lock.release()
+
+
+def prepare(
+    config: Experiment, folder: str | os.PathLike[str], *, overwrite: bool = False
+) -> "Prepared | PreparedStudy":
+    """Check everything that can be wrong with the input, and make the folder. Raises as `run`."""
+    return prepare_claimed(Claim.of_new_run(config, folder, overwrite=overwrite), config)
+
+
+def prepare_claimed(
+    claim: Claim, config: Experiment, announce: Announce = _silently
+) -> "Prepared | PreparedStudy":
+    """As `prepare`, in a folder that has been taken for the run.
+
+    `announce` is called with a line on whatever takes long.
+    """
+    with claim.guarding():
+        return _prepared(config, claim, announce)
+
+
+def prepare_to_resume(
+    folder: str | os.PathLike[str],
+    known: Experiments,
+    *,
+    force: bool = False,
+    announce: Announce = _silently,
+) -> "Prepared | PreparedStudy":
+    """Read and check everything that a run needs to go on. Raises as `resume`."""
+    opened = RunFolder.open(folder)
+    config = experiment_of(opened.read_config(), known)
+    claim = Claim.of_run(opened)
+    with claim.guarding():
+        prepared = _prepared(config, claim, announce)
+        if isinstance(prepared, Prepared):
+            checkpoint = _read_checkpoint(prepared, force=force)
+            prepared = replace(prepared, checkpoint=checkpoint)
+        opened.remove_temporaries()
+        return prepared
+
+
+def _prepared(config: Experiment, claim: Claim, announce: Announce) -> "Prepared | PreparedStudy":
+    began = time.monotonic()
+    config.check()
+    if isinstance(config, Study):
+        return PreparedStudy(config, claim)
+    assert isinstance(config, DescentExperiment)
+    problem, start = config.build()
+    if not math.isfinite(loss := float(problem(start))):
+        raise ValueError(f"the loss at the start is {loss}: choose a smaller start")
+    resolved = config.resolved(problem, start, announce)
+    return Prepared(resolved, problem, start, claim, began)
+
+
+def _read_checkpoint(prepared: "Prepared", *, force: bool) -> descent.Checkpoint | None:
+    """Return the last checkpoint that can be read; `None` where none has been written yet."""
+    folder, start = prepared.claim.folder, prepared.start
+    there = [path for path in (folder.checkpoint, folder.checkpoint_before) if path.is_file()]
+    for path in there:
+        try:
+            checkpoint, then = descent.read_checkpoint(path, start)
+        except ValueError:
+            continue
+        found = differences(then, stamp(stored(prepared.config)))
+        if found and not force:
+            raise ValueError(
+                f"{folder.path} was begun under other conditions, so numbers may differ: "
+                f"{'; '.join(found)}; `thalweg resume {folder.path} --force` continues all the same"
+            )
+        return checkpoint
+    if there:
+        raise ValueError(
+            f"{there[0]} is damaged: begin anew with `thalweg run {prepared.config.name} --out "
+            f"{folder.path} --overwrite` and the options in config.json"
+        )
+    return None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A descent whose input has been checked, and whose folder is there and locked."""
+
+    config: DescentExperiment
+    problem: Any
+    start: Any
+    claim: Claim
+    began: float  # in monotonic time
+    checkpoint: descent.Checkpoint | None = None
+
+    def run(
+        self,
+        report: Report | None = None,
+        budget: Budget | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """Descend, measure, save, write; return what `summary.json` holds.
+
+        Interrupted, it writes what there is, and then raises a `descent.Interrupted`. An error
+        before the descent has begun leaves the folder, and an old run in it, as they were.
+        """
+        try:
+            with self.claim.guarding():
+                return self._run(report, budget or Budget(), warn)
+        finally:
+            self.claim.release()
+
+    def _run(
+        self, report: Report | None, budget: Budget, warn: Callable[[str], None] | None
+    ) -> dict[str, Any]:
+        config, folder = self.config, self.claim.folder
+        attributes = {"experiment": config.name}
+        saver = Saver(self.claim, stored(config), attributes, self.start, warn)
+        deadline = self.began + budget.max_time - min(_SAVING, 0.1 * budget.max_time)
+
+        def watch(progress: descent.Progress) -> bool:
+            stopping = report is not None and bool(report(progress))
+            work = progress.gradient_evaluations
+            work += progress.flow.gradient_evaluations if progress.flow else COST.gradient
+            stopping |= time.monotonic() >= deadline or work > budget.max_evaluations
+            saver.consider(progress, stopping=stopping)
+            return stopping
+
+        interrupt: descent.Interrupted | None = None
+        try:
+            result = descent.descend(
+                self.problem,
+                self.start,
+                step_size=config.step_size,
+                steps=config.steps,
+                measurements=config.measurements(),
+                report=watch,
+                max_gradient_evaluations=budget.max_evaluations,
+                checkpoint=self.checkpoint,
+            )
+        except descent.Interrupted as caught:
+            interrupt, result = caught, caught.run
+        summary = summarise(config.name, result)
+        dataset, summary = config.conclude(with_rises(result.dataset, summary), summary)
+        saver.begin()
+        _write(folder, config, dataset, summary)
+        if descent.RunStatus.STOPPED not in result.status:
+            try:
+                folder.remove_checkpoint()
+            except OSError as error:  # the run is whole all the same
+                saver.warn(f"the checkpoint, of no more use, could not be removed ({error})")
+        if interrupt is not None:
+            raise interrupt
+        return summary
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study whose input has been checked, and whose folder is there and locked."""
+
+    config: Study
+    claim: Claim
+
+    def run(
+        self,
+        report: Report | None = None,
+        budget: Budget | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """Compute, write; return what `summary.json` holds.
+
+        It is too quick for reports, budgets and checkpoints.
+        """
+        try:
+            with self.claim.guarding():
+                return self._run()
+        finally:
+            self.claim.release()
+
+    def _run(self) -> dict[str, Any]:
+        began = time.perf_counter()
+        dataset, runs = self.config.compute()
+        summary = {
+            "experiment": self.config.name,
+            "runs": runs,
+            "seconds": time.perf_counter() - began,
+            "gradient_evaluations": sum(run["gradient_evaluations"] for run in runs),
+        }
+        self.claim.begin(stored(self.config))
+        _write(self.claim.folder, self.config, dataset, summary)
+        return summary
+
+
+def _write(
+    folder: RunFolder, config: Experiment, dataset: xr.Dataset, summary: dict[str, Any]
+) -> None:
+    folder.write_dataset(dataset.assign_attrs(experiment=config.name), summary)
+    # From the stored results, before the summary, which says that the folder is complete.
+    save_run_figure(folder.path)
+    folder.write_summary(summary)

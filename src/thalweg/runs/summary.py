@@ -1,0 +1,186 @@
+"""`summary.json`: the few numbers of a run that its dataset boils down to."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from thalweg import descent
+from thalweg.flow.solution import Status
+from thalweg.verdict import Monotonicity, monotonicity
+
+
+def summarise(experiment: str, run: descent.Run) -> dict[str, Any]:
+    """Return the contents of `summary.json`.
+
+    Each run also has `advice`: a list of sentences, empty where it completed and every gradient
+    flow solution converged; `unconverged`: how many measured values of each kind have another
+    status than "converged"; and, where the truncated sharpness was measured, `truncated`. Numbers
+    that are not known are `None`. Verdicts and final values use only what has settled: a flow that
+    did not reach its end, or an eigensolver that did not converge, leaves no value. A final value
+    is that of the last measurement, or `None` if that has not settled.
+    """
+    return {
+        "experiment": experiment,
+        "runs": [_of_run(run, number) for number in range(len(run.w))],
+        "seconds": run.seconds,
+        "gradient_evaluations": run.gradient_evaluations,
+    }
+
+
+def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
+    data = run.dataset.isel(run=number)
+    status = run.status[number]
+    advice = [] if status is descent.RunStatus.COMPLETED else [run.message[number]]
+    advice += _advice(data, "sharpness", descent.EigenStatus, "Sharpness at")
+    gfs = _of_flows(data, "gfs")
+    converged = float(descent.EigenStatus.CONVERGED)
+    entry: dict[str, Any] = {
+        "step_size": float(data["step_size"]),
+        "threshold": _number(data["threshold"]),
+        "steps": run.steps[number],
+        "status": status.value,
+        "final": {
+            "loss": _last(data["loss"]),
+            "sharpness": _final(data, "sharpness", "sharpness_status", [converged]),
+            "gfs_sharpness": gfs.sharpness,
+            "gfs_sharpness_error": gfs.error,
+        },
+        "unconverged": {
+            "sharpness": int((data["sharpness_status"] > converged).sum()),
+            "gfs_sharpness": gfs.unconverged,
+        },
+        "monotonicity": gfs.monotonicity,
+        "advice": advice + gfs.advice,
+    }
+    if "truncated_status" in data:
+        truncated = _of_flows(data, "truncated")
+        entry["advice"] = advice + gfs.advice + truncated.advice
+        entry["unconverged"]["truncated_sharpness"] = truncated.unconverged
+        entry["truncated"] = {
+            "level": float(data["truncated_sharpness"].attrs["level"]),
+            "sharpness": truncated.sharpness,
+            "sharpness_error": truncated.error,
+            "monotonicity": truncated.monotonicity,
+        }
+    return entry
+
+
+_Statuses = Status | descent.EigenStatus
+
+
+class _Flows(NamedTuple):
+    """What the flows of one measurement come down to.
+
+    The final value, if it has settled, the verdict, how many flows did not converge, and advice.
+    """
+
+    sharpness: float | None
+    error: float | None
+    monotonicity: dict[str, Any]
+    unconverged: int
+    advice: list[str]
+
+
+def _of_flows(data: xr.Dataset, name: str) -> _Flows:
+    """Summarise `<name>_sharpness`; where it was not measured, nothing is known of it."""
+    if f"{name}_status" not in data:
+        return _Flows(None, None, monotonicity([], []).summary(), 0, [])
+    measured = _measured(data, name)
+    value, error = (
+        _final(data, f"{name}_{variable}", f"{name}_status", SETTLED)
+        for variable in ("sharpness", "sharpness_error")
+    )
+    return _Flows(
+        value if error is not None else None,
+        error if value is not None else None,
+        judged(data, name).summary(),
+        int((measured[f"{name}_status"] != Status.CONVERGED).sum()),
+        _advice(measured, name, Status, "Gradient flow from"),
+    )
+
+
+SETTLED = [float(status) for status in Status if status.is_settled]
+"""The numbers of the statuses of flows that have a value."""
+
+
+def judged(data: xr.Dataset, name: str = "gfs") -> Monotonicity:
+    """Return what is known of the monotonicity of `<name>_sharpness` along one run."""
+    measured = _measured(data, name)
+    settled = measured[f"{name}_status"].isin(SETTLED)
+    values = measured[f"{name}_sharpness"].where(settled)
+    known_falls = {}
+    if f"{name}_fall" in measured:
+        falls, fall_errors = measured[f"{name}_fall"], measured[f"{name}_fall_error"]
+        known_falls = {"falls": falls, "fall_errors": fall_errors}
+    errors, steps = measured[f"{name}_sharpness_error"], measured[f"{name}_step"]
+    return monotonicity(values, errors, at=steps, **known_falls)
+
+
+def with_rises(dataset: xr.Dataset, summary: dict[str, Any]) -> xr.Dataset:
+    """Return the dataset with the places of the largest rises, which the figure marks."""
+    entries = {
+        "gfs": [run["monotonicity"] for run in summary["runs"]],
+        "truncated": [run.get("truncated", {}).get("monotonicity") for run in summary["runs"]],
+    }
+    found: dict[str, Any] = {}
+    for name, told in entries.items():
+        if f"{name}_sharpness" not in dataset:
+            continue
+        rises = [one["largest_rise"] for one in told]
+        found[f"{name}_rise_step"] = (
+            ("run", "rise_end"),
+            [rise["between"] if rise else [math.nan] * 2 for rise in rises],
+            {"long_name": "steps between which the largest rise is", "units": "steps"},
+        )
+        after = [one["decreasing_from"] for one in told]
+        found[f"{name}_decreasing_from"] = (
+            "run",
+            [math.nan if step is None else step for step in after],
+            {"long_name": "step from which on nothing rises beyond its bars", "units": "steps"},
+        )
+    return dataset.assign(found)
+
+
+def _measured(data: xr.Dataset, name: str) -> xr.Dataset:
+    """Return one run where `<name>_sharpness` was measured, settled or not."""
+    return data.sel({f"{name}_step": data[f"{name}_status"].notnull()})
+
+
+def _final(data: xr.Dataset, variable: str, status: str, settled: Sequence[float]) -> float | None:
+    """Return what was measured last; `None` if that has not settled, or if nothing was measured.
+
+    Below the level of a truncated sharpness there is nothing to measure.
+    """
+    codes, values = data[status].values, data[variable].values
+    last = np.flatnonzero(np.isfinite(codes) & (codes != Status.BELOW_LEVEL))[-1:]
+    known = values[last][np.isin(codes[last], settled) & np.isfinite(values[last])]
+    return float(known[0]) if known.size else None
+
+
+def _advice(data: xr.Dataset, name: str, kind: type[_Statuses], what: str) -> list[str]:
+    """Return a sentence for every way in which a measurement did not converge, with the steps."""
+    codes, steps = data[f"{name}_status"].values, data[f"{name}_step"].values
+    return [
+        f"{what} {_listed(steps[codes == code])}: {kind(int(code)).advice}"
+        for code in np.unique(codes[codes > 0])  # 0 is "converged", NaN not measured
+    ]
+
+
+def _listed(steps: NDArray[Any] | Sequence[int]) -> str:
+    shown = ", ".join(str(step) for step in steps[:5])
+    more = f" and {len(steps) - 5} more" if len(steps) > 5 else ""
+    return f"step{'s' if len(steps) > 1 else ''} {shown}{more}"
+
+
+def _last(values: xr.DataArray) -> float | None:
+    """Return the last number that is known."""
+    known = values.values[np.isfinite(values.values)]
+    return float(known[-1]) if known.size else None
+
+
+def _number(value: xr.DataArray) -> float | None:
+    return float(value) if math.isfinite(float(value)) else None
