@@ -9,7 +9,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OF_DISTRIBUTION = {"scikit-learn": "sklearn", "python-flint": "flint", "pytest-xdist": "pytest"}
+OF_DISTRIBUTION = {
+    "scikit-learn": "sklearn",
+    "python-flint": "flint",
+    "pytest-xdist": "pytest",
+    "import-linter": "importlinter",
+}
 """Modules, where their name is not that of the distribution."""
 THROUGH_OTHERS = {"h5netcdf", "h5py"}
 """Not imported by name: the engine of xarray for netCDF-4 files, and what that reads with."""

@@ -6,24 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from importlinter.cli import lint_imports
 
 import thalweg
 
 SOURCE = Path(thalweg.__file__).parent
-ORDER = (
-    *("basics", "problems", "scalar", "diagonal", "models", "data", "curvature", "flow", "verdict"),
-    *("descent", "figures", "runs", "experiments", "reproduce", "display", "cli"),
-)
-# A layer that may use less than all layers before it (`None`: the package itself, which names all).
-ALLOWED = {
-    "scalar": {"basics", "problems"},
-    "diagonal": {"basics", "problems"},
-    "models": {"basics"},
-    "data": {"basics"},
-    "verdict": {"basics"},
-    "figures": set(),
-    "display": {"descent", "runs"},
-}
 DERIVATIVES = {
     *("grad", "value_and_grad", "vjp", "jvp", "linearize", "linear_transpose", "hessian"),
     *("jacfwd", "jacrev", "jacobian"),
@@ -31,7 +18,9 @@ DERIVATIVES = {
     *("filter_jacfwd", "filter_jacrev", "filter_hessian"),
 }
 MODULES_WITH_DERIVATIVES = {"jax", "equinox", "eqx"}
-NO_JAX = {"basics", "data", "verdict", "figures", "experiments", "display", "cli"}
+# Rooms that never use JAX; others, which import it within functions, are imported without it.
+NO_JAX = {"basics", "data", "verdict", "figures", "display"}
+LAZY = ("cli", "display", "experiments", "models", "runs", "basics", "data", "figures", "verdict")
 
 
 def layer_of(path):
@@ -51,11 +40,6 @@ def imported(tree):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide the layer they come from"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def layers_imported(tree):
-    names = (name.split(".") for name in imported(tree))
-    return {name[1] if len(name) > 1 else "thalweg" for name in names if name[0] == "thalweg"}
 
 
 def uses_of_derivatives(tree):
@@ -84,37 +68,39 @@ def test_the_checks_themselves_find_what_they_look_for():
         "def f():\n    from thalweg.descent import descend\n    return jax.grad(eqx.filter_jvp)\n"
         "from jax import vjp as pullback\nfrom thalweg.problems import COST"
     )
-    assert layers_imported(tree) == {"flow", "figures", "descent", "problems"}
+    assert set(imported(tree)) == {
+        *("thalweg.flow.rkc", "thalweg.figures", "thalweg.descent.descend", "jax.vjp"),
+        "thalweg.problems.COST",
+    }
     assert uses_of_derivatives(tree) == {"grad", "filter_jvp", "vjp"}
 
 
-def test_every_module_belongs_to_a_known_layer():
-    assert {layer_of(path) for path in modules()} == set(ORDER)
+def test_rooms_import_one_way(capsys):
+    """The contracts are in pyproject.toml."""
+    config = Path(__file__).parent.parent / "pyproject.toml"
+    assert lint_imports(config_filename=str(config), no_cache=True) == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("layer", ORDER)
-def test_a_layer_imports_only_layers_before_it(layer):
-    allowed = ALLOWED.get(layer, set(ORDER[: ORDER.index(layer)])) | {layer}
+@pytest.mark.parametrize("room", sorted(NO_JAX))
+def test_rooms_that_do_not_compute_do_not_import_jax(room):
     for path in modules():
-        if layer_of(path) == layer:
-            assert layers_imported(parse(path)) <= allowed, path
-
-
-@pytest.mark.parametrize("layer", sorted(NO_JAX))
-def test_layers_that_do_not_compute_do_not_import_jax(layer):
-    for path in modules():
-        if layer_of(path) == layer:
+        if layer_of(path) == room:
             roots = {name.split(".")[0] for name in imported(parse(path))}
-            # Experiments and commands may import JAX inside of functions.
-            if layer in ("experiments", "cli"):
-                top = ast.Module(parse(path).body, [])
-                roots = {
-                    name.split(".")[0]
-                    for node in top.body
-                    if isinstance(node, ast.Import | ast.ImportFrom)
-                    for name in imported(node)
-                }
             assert not roots & {"jax", "jaxlib", "equinox", "diffrax"}, path
+
+
+def test_what_is_slow_is_imported_when_it_is_used():
+    """The command line explains itself, and keeps a configuration, before JAX is there."""
+    code = f"""
+import importlib, sys
+for room in {LAZY}:
+    importlib.import_module(f"thalweg.{{room}}")
+    if room == "runs":
+        assert not {{"jax", "numpy", "xarray", "matplotlib", "tqdm"}} & set(sys.modules)
+assert "jax" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_derivatives_come_from_problems_alone():

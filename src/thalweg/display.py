@@ -15,11 +15,11 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from tqdm import tqdm
-
 from thalweg.runs.wording import rise_told
 
-if TYPE_CHECKING:  # imports JAX
+if TYPE_CHECKING:  # slow to import
+    from tqdm import tqdm
+
     from thalweg.descent import Progress
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}{postfix}]"
@@ -63,6 +63,8 @@ class Bars:
             self._steps.close()
 
     def _begin(self, progress: "Progress") -> None:
+        from tqdm import tqdm
+
         if self._steps is not None:
             self._steps.close()
         # Smoothing 0: the time left follows from the average over the run, since measurements
@@ -77,6 +79,8 @@ class Bars:
         self._run = progress.run
 
     def _show_flow(self, progress: "Progress") -> None:
+        from tqdm import tqdm
+
         assert progress.flow is not None
         if self._flow is None:
             self._flow = tqdm(

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from thalweg.runs.experiment import DescentExperiment, check_widths
+from thalweg.basics.checks import check_widths
+from thalweg.runs.experiment import DescentExperiment
 
 
 @dataclass(frozen=True, kw_only=True)

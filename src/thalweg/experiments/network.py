@@ -1,26 +1,21 @@
 """Networks of several architectures on images, at step sizes relative to their sharpness."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields, make_dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_origin, get_type_hints
 
-from thalweg.runs.experiment import MOST_LAYERS, DescentExperiment, check_positive, check_widths
+from thalweg.basics.checks import check_positive
+from thalweg.models import ACTIVATIONS, ARCHITECTURES, Architecture
+from thalweg.runs.experiment import DescentExperiment
 
 if TYPE_CHECKING:
     from thalweg.descent import Measurement
 
-Architecture = Literal["mlp", "vgg", "resnet", "transformer"]
-
-_WIDTHS: dict[str, tuple[int, ...]] = {
-    "mlp": (32, 32),
-    "vgg": (4, 8),
-    "resnet": (8, 16),
-    "transformer": (16,),
-}
+DEFAULT = "vgg"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network(DescentExperiment):
+class _Network(DescentExperiment):
     """A network on images: fully connected, convolutional, or a transformer.
 
     Attributes
@@ -43,15 +38,6 @@ class Network(DescentExperiment):
         The kind of network; none has batch normalisation.
     activation
         The activation function.
-    widths
-        Units of the hidden layers (mlp), channels of the stages (vgg, resnet), or features of the
-        blocks, all equal (transformer); left out, small ones.
-    depth
-        Convolutions (vgg) or blocks (resnet) in each stage.
-    patch
-        Side of the transformer's patches, in pixels.
-    heads
-        Attention heads of the transformer.
     init_scale
         Factor by which the random start is multiplied.
     data
@@ -76,16 +62,13 @@ class Network(DescentExperiment):
     name: ClassVar[str] = "network"
     summary: ClassVar[str] = "mlp, vgg, resnet or transformer on digits, MNIST, CIFAR-10 (minutes)"
 
+    architectures: ClassVar[Mapping[str, type[Architecture]]]
+    architecture: str
+    activation: str
     step_size: tuple[float, ...] = ()
     steps: int = 2000
     sharpness_every: int = 20
     gfs_every: int = 200
-    architecture: Architecture = "vgg"
-    activation: Literal["tanh", "relu", "gelu", "softplus"] = "tanh"
-    widths: tuple[int, ...] = ()
-    depth: int = 1
-    patch: int = 2
-    heads: int = 2
     init_scale: float = 1.0
     data: Literal["digits", "mnist", "cifar10", "fashion-mnist"] = "digits"
     data_dir: str | None = None
@@ -103,14 +86,23 @@ class Network(DescentExperiment):
         DescentExperiment.check(replace(self, step_size=self.step_size or (1.0,)))
         for name in ("init_scale", "level"):
             check_positive(name, getattr(self, name))
-        for name in ("patch", "heads", "samples"):
+        for name in ("samples", *self._integers()):
             self.check_at_least(name, 1)
-        self.check_at_least("depth", 1, MOST_LAYERS)
         for name in ("seed", "data_seed"):
             self.check_at_least(name, 0)
-        check_widths(self.widths)
-        if self.architecture == "transformer" and len(set(self.widths)) > 1:
-            raise ValueError(f"widths of a transformer must all be equal, got {self.widths}")
+        self.chosen.check()
+
+    def _integers(self) -> set[str]:
+        """Return the options of any architecture that are integers and were not left out."""
+        of_all = {one.name for kind in self.architectures.values() for one in fields(kind)}
+        return {name for name in of_all if isinstance(getattr(self, name), int)}
+
+    @property
+    def chosen(self) -> Architecture:
+        """The architecture, with those of its options that were given."""
+        kind = self.architectures[self.architecture]
+        given = {one.name: getattr(self, one.name) for one in fields(kind)}
+        return kind(**{name: value for name, value in given.items() if value not in ((), None)})
 
     def build(self) -> tuple[Any, Any]:
         """Return the problem, and a start from `seed`."""
@@ -118,52 +110,21 @@ class Network(DescentExperiment):
 
         import jax
 
-        from thalweg import models, problems
         from thalweg.data import load_images, training_data
         from thalweg.models.parameters import made
+        from thalweg.problems import Supervised
 
         images = load_images(self.data, self.data_dir)
         x, y = training_data(images, self.samples, self.image_size, self.data_seed)
-        networks: dict[str, Callable[..., Any]] = {
-            "mlp": models.mlp,
-            "vgg": models.vgg,
-            "resnet": models.resnet,
-            "transformer": models.transformer,
-        }
-        start = made(lambda: self._start(jax.random.key(self.seed), x.shape[1:], y.shape[1]))
-        problem = problems.Supervised(
-            partial(networks[self.architecture], activation=models.ACTIVATIONS[self.activation]),
+        network, image, outputs = self.chosen, x.shape[1:], y.shape[1]
+        start = made(lambda: network.init(jax.random.key(self.seed), image, outputs))
+        problem = Supervised(
+            partial(network.predict, activation=ACTIVATIONS[self.activation]),
             x,
             y,
             loss=self.loss.replace("-", "_"),
         )
         return problem, jax.tree.map(lambda array: self.init_scale * array, start)
-
-    def _start(self, key: Any, image: tuple[int, int, int], outputs: int) -> Any:
-        from math import prod
-
-        from thalweg import models
-
-        widths = self.widths or _WIDTHS[self.architecture]
-        match self.architecture:
-            case "mlp":
-                return models.mlp_init(key, (prod(image), *widths, outputs))
-            case "vgg":
-                return models.vgg_init(
-                    key, image, outputs, channels=widths, convolutions=self.depth
-                )
-            case "resnet":
-                return models.resnet_init(key, image, outputs, channels=widths, blocks=self.depth)
-            case "transformer":
-                return models.transformer_init(
-                    key,
-                    image,
-                    outputs,
-                    patch=self.patch,
-                    width=widths[0],
-                    depth=len(widths),
-                    heads=self.heads,
-                )
 
     def resolved(self, problem: Any, start: Any, announce: Callable[[str], None]) -> Self:
         """Return this with step sizes as numbers."""
@@ -181,3 +142,71 @@ class Network(DescentExperiment):
 
         truncated = TruncatedSharpness(level=self.level, **self.flows())
         return [Sharpness(every=self.sharpness_every), truncated]
+
+
+_Several = list[tuple[str, Any, Field[Any]]]
+"""Of one name: the architectures that have such an option, its type, its field."""
+
+
+def network_experiment(architectures: Mapping[str, type[Architecture]]) -> type[Any]:
+    """Return the experiment with the options of these architectures.
+
+    What several of them have is one option. Where their defaults differ, it is left out by default,
+    which stands for that of the architecture chosen.
+    """
+    found: dict[str, _Several] = {}
+    for name, kind in architectures.items():
+        hints = get_type_hints(kind)
+        for one in fields(kind):
+            found.setdefault(one.name, []).append((name, hints[one.name], one))
+    if taken := {one.name for one in fields(_Network)} & set(found):
+        raise ValueError(f"{min(taken)!r} is an option of every network: name it otherwise")
+    told = "".join(_told(name, several) for name, several in found.items())
+    return make_dataclass(
+        "Network",
+        [
+            ("architecture", _one_of(architectures), field(default=DEFAULT)),
+            ("activation", _one_of(ACTIVATIONS), field(default="tanh")),
+            *(_option(name, several) for name, several in found.items()),
+        ],
+        bases=(_Network,),
+        namespace={
+            "__doc__": f"{(_Network.__doc__ or '').rstrip()}\n{told}",
+            "__module__": __name__,
+            "architectures": architectures,
+        },
+        frozen=True,
+        kw_only=True,
+    )
+
+
+def _one_of(names: Iterable[str]) -> Any:
+    return Literal.__getitem__(tuple(names))
+
+
+def _option(name: str, several: _Several) -> tuple[str, Any, Any]:
+    (_, hint, first), *others = several
+    if any(other != hint for _, other, _ in others):
+        raise ValueError(f"the option {name!r} has several types: name one of them otherwise")
+    if _agree(several):
+        return name, hint, field(default=first.default)
+    if get_origin(hint) is tuple:
+        return name, hint, field(default=())
+    return name, hint | None, field(default=None)
+
+
+def _agree(several: _Several) -> bool:
+    return all(one.default == several[0][2].default for _, _, one in several)
+
+
+def _told(name: str, several: _Several) -> str:
+    """Return the entry of a docstring: what the option is, for whom."""
+    phrases: dict[str, list[str]] = {}
+    for architecture, _, one in several:
+        phrases.setdefault(one.metadata["help"], []).append(architecture)
+    text = ", ".join(f"{help} ({', '.join(names)})" for help, names in phrases.items())
+    left_out = "" if _agree(several) else "; left out, a usual one"
+    return f"    {name}\n        {text[0].upper()}{text[1:]}{left_out}.\n"
+
+
+Network: Any = network_experiment(ARCHITECTURES)

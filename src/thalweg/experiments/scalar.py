@@ -5,7 +5,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.runs.experiment import MOST_LAYERS, DescentExperiment, check_moderate
+from thalweg.basics.checks import MOST_LAYERS, check_moderate
+from thalweg.runs.experiment import DescentExperiment
 
 if TYPE_CHECKING:
     import xarray as xr

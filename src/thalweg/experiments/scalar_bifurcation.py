@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from thalweg.basics.checks import MOST_LAYERS, check_moderate, check_positive
 from thalweg.basics.memory import check_fits
-from thalweg.runs.experiment import MANY_STEPS, MOST_LAYERS, Study, check_moderate, check_positive
+from thalweg.runs.experiment import MANY_STEPS, Study
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from thalweg.basics.checks import check_moderate
 from thalweg.basics.memory import check_fits
-from thalweg.runs.experiment import MANY_STEPS, Study, check_moderate
+from thalweg.runs.experiment import MANY_STEPS, Study
 from thalweg.runs.wording import rise_told
 
 if TYPE_CHECKING:

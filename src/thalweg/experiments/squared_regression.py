@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from thalweg.basics.checks import MOST_LAYERS, check_positive
 from thalweg.basics.memory import check_fits
-from thalweg.runs.experiment import MOST_LAYERS, DescentExperiment, check_positive
+from thalweg.runs.experiment import DescentExperiment
 
 if TYPE_CHECKING:
     import numpy as np

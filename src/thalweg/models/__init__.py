@@ -1,13 +1,34 @@
-"""Architectures: initialisers of parameters, and predictions from them."""
+"""Architectures: initialisers of parameters, and predictions from them.
 
-from thalweg.models.convolution import resnet, resnet_init, vgg, vgg_init
-from thalweg.models.mlp import ACTIVATIONS, mlp, mlp_init
-from thalweg.models.transformer import transformer, transformer_init
+Each is one file, with its options and its functions, and one line in `ARCHITECTURES`.
+"""
+
+from thalweg.models.architecture import Architecture, option
+from thalweg.models.layers import ACTIVATIONS
+from thalweg.models.mlp import MLP, mlp, mlp_init
+from thalweg.models.resnet import ResNet, resnet, resnet_init
+from thalweg.models.transformer import Transformer, transformer, transformer_init
+from thalweg.models.vgg import VGG, vgg, vgg_init
+
+ARCHITECTURES: dict[str, type[Architecture]] = {
+    "mlp": MLP,
+    "vgg": VGG,
+    "resnet": ResNet,
+    "transformer": Transformer,
+}
+"""The architectures by their names on the command line."""
 
 __all__ = [
     "ACTIVATIONS",
+    "ARCHITECTURES",
+    "MLP",
+    "VGG",
+    "Architecture",
+    "ResNet",
+    "Transformer",
     "mlp",
     "mlp_init",
+    "option",
     "resnet",
     "resnet_init",
     "transformer",
@@ -18,4 +39,4 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

@@ -1,48 +1,45 @@
-"""Fully connected networks, and the layers that other architectures share.
+"""Fully connected networks."""
 
-Every architecture is a pair of plain functions: an initialiser from a key to a pytree of
-parameters, and predictions of a batch from that pytree. No architecture lets samples influence each
-other (there is no batch normalisation), so each may be called on one sample at a time.
-"""
+from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from types import MappingProxyType
-from typing import Any
+from math import prod
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array
+from thalweg.basics.checks import check_widths
+from thalweg.basics.lazy import Lazy
+from thalweg.models.architecture import Architecture, Shape, option
+from thalweg.models.layers import Activation, Layer, dense, dense_init, tanh
 
-Activation = Callable[[Array], Array]
-Layer = dict[str, Array]
+if TYPE_CHECKING:
+    import jax
+    from jaxtyping import Array
+else:  # options are read before the seconds that importing JAX takes
+    jax = Lazy("jax")
+
 Layers = list[Layer]
 
-ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
-    {
-        "tanh": jnp.tanh,
-        "relu": jax.nn.relu,
-        "gelu": partial(jax.nn.gelu, approximate=False),
-        "softplus": jax.nn.softplus,
-    }
-)
-"""Activations by name; all but `relu` are smooth. `gelu` is the exact one, `x Φ(x)`."""
 
+@dataclass(frozen=True, kw_only=True)
+class MLP(Architecture):
+    """A fully connected network."""
 
-def dense_init(key: Array, fan_in: int, fan_out: int, dtype: Any = float) -> Layer:
-    """Return a layer `{"weight": (in, out), "bias": (out,)}`.
+    widths: tuple[int, ...] = option((32, 32), "units of the hidden layers")
 
-    Weights are normal with variance `1/in` (LeCun), biases are zero.
-    """
-    weight = jax.random.normal(key, (fan_in, fan_out), dtype) * fan_in**-0.5
-    return {"weight": weight, "bias": jnp.zeros(fan_out, dtype)}
+    def check(self) -> None:
+        """Check the sizes."""
+        check_widths(self.widths)
 
+    def init(self, key: Array, image: Shape, outputs: int) -> Any:
+        """Return random parameters."""
+        return mlp_init(key, (prod(image), *self.widths, outputs))
 
-def dense(layer: Layer, x: Array) -> Array:
-    """Return `x W + b` along the last axis of `x`."""
-    bias = layer["bias"].reshape((1,) * (x.ndim - 1) + (-1,))
-    return x @ layer["weight"] + bias
+    @staticmethod
+    def predict(w: Any, x: Array, activation: Activation) -> Array:
+        """Return the outputs."""
+        return mlp(w, x, activation)
 
 
 def mlp_init(key: Array, widths: Sequence[int], dtype: Any = float) -> Layers:
@@ -57,7 +54,7 @@ def mlp_init(key: Array, widths: Sequence[int], dtype: Any = float) -> Layers:
     return layers
 
 
-def mlp(layers: Layers, x: Array, activation: Activation = jnp.tanh) -> Array:
+def mlp(layers: Layers, x: Array, activation: Activation = tanh) -> Array:
     """Return the outputs `(n, widths[-1])` of the network on the batch `x` of shape `(n, ...)`."""
     x = x.reshape(x.shape[0], -1)
     for layer in layers[:-1]:

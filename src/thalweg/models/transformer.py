@@ -1,20 +1,62 @@
 """A small transformer encoder over the patches of an image (a vision transformer)."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from math import isqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array
+from thalweg.basics.checks import check_widths
+from thalweg.basics.lazy import Lazy
+from thalweg.models.architecture import Architecture, Shape, option
+from thalweg.models.layers import Activation, Layer, dense, dense_init, gelu
+from thalweg.models.mlp import mlp, mlp_init
 
-from thalweg.models.mlp import ACTIVATIONS, Activation, Layer, dense, dense_init, mlp, mlp_init
+if TYPE_CHECKING:
+    import jax
+    import jax.numpy as jnp
+    from jaxtyping import Array
+else:  # options are read before the seconds that importing JAX takes
+    jax, jnp = Lazy("jax"), Lazy("jax.numpy")
 
 EPSILON = 1e-5  # added to the variance by layer normalisation
 
 
+@dataclass(frozen=True, kw_only=True)
+class Transformer(Architecture):
+    """A transformer encoder over patches."""
+
+    widths: tuple[int, ...] = option((16,), "features of the blocks, all equal")
+    patch: int = option(2, "side of the patches, in pixels")
+    heads: int = option(2, "attention heads")
+
+    def check(self) -> None:
+        """Check the sizes."""
+        check_widths(self.widths)
+        if len(set(self.widths)) > 1:
+            raise ValueError(f"widths of a transformer must all be equal, got {self.widths}")
+
+    def init(self, key: Array, image: Shape, outputs: int) -> Any:
+        """Return random parameters."""
+        return transformer_init(
+            key,
+            image,
+            outputs,
+            patch=self.patch,
+            width=self.widths[0],
+            depth=len(self.widths),
+            heads=self.heads,
+        )
+
+    @staticmethod
+    def predict(w: Any, x: Array, activation: Activation) -> Array:
+        """Return the outputs."""
+        return transformer(w, x, activation)
+
+
 def transformer_init(
     key: Array,
-    image: tuple[int, int, int],
+    image: Shape,
     outputs: int,
     patch: int = 2,
     width: int = 16,
@@ -80,7 +122,7 @@ def transformer_init(
     }
 
 
-def transformer(w: dict[str, Any], x: Array, activation: Activation = ACTIVATIONS["gelu"]) -> Array:
+def transformer(w: dict[str, Any], x: Array, activation: Activation = gelu) -> Array:
     """Return the outputs `(n, outputs)` on images `(n, height, width, channels)`.
 
     The head sees the mean over all tokens of the normalised last block.

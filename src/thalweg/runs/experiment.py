@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from thalweg.basics.checks import MOST, check_at_least, check_positive
 from thalweg.basics.memory import BYTES_A_RESULT, check_fits
 
 if TYPE_CHECKING:
@@ -13,14 +14,6 @@ if TYPE_CHECKING:
 
     from thalweg.descent import Measurement
 
-
-MOST = 2**63 - 1
-"""Integers are below this."""
-
-MOST_LAYERS = 10_000
-"""Networks are built layer by layer."""
-
-_WIDEST = 1_000_000
 
 MANY_STEPS = 2**31 - 1
 """Of a study: what it counts with, and far more than it could wait for."""
@@ -43,11 +36,7 @@ class Experiment(ABC):
 
     def check_at_least(self, name: str, least: int, most: int = MOST) -> None:
         """Raise a ValueError if the integer field `name` is smaller than `least` or too large."""
-        value = getattr(self, name)
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-        if value > most:
-            raise ValueError(f"{name} must be at most {most:,}: choose a smaller one")
+        check_at_least(name, getattr(self, name), least, most)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,25 +160,3 @@ class DescentExperiment(Experiment):
             "the results",
             "choose fewer steps or step sizes",
         )
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raise a ValueError unless `value` is positive and finite."""
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be positive and finite, got {value:g}: change it")
-
-
-def check_moderate(name: str, value: float) -> None:
-    """Raise a ValueError unless `value` is positive, and its square and inverse are far from ends.
-
-    Scaling all of a scalar network, nothing is lost.
-    """
-    check_positive(name, value)
-    if not 1e-100 <= value <= 1e100:
-        raise ValueError(f"{name} must be between 1e-100 and 1e100, got {value:g}: scale it")
-
-
-def check_widths(widths: tuple[int, ...]) -> None:
-    """Raise a ValueError unless layers of these widths can be thought of."""
-    if not all(1 <= width <= _WIDEST for width in widths):
-        raise ValueError(f"widths must all be at least 1 and at most {_WIDEST:,}, got {widths}")

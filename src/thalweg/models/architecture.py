@@ -1,0 +1,43 @@
+"""What an architecture is: options, parameters, predictions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxtyping import Array
+
+    from thalweg.models.layers import Activation
+
+Shape = tuple[int, int, int]
+"""Height, width and channels of an image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture(ABC):
+    """A kind of network on images: its fields, made by `option`, are its options.
+
+    Integers among them are at least 1. No architecture lets samples influence each other (there is
+    no batch normalisation), so each may be called on one sample at a time. Its module imports JAX
+    when a network is built, so that the command line can show the options quickly.
+    """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise a ValueError, with what to change, for the first option that makes no sense."""
+
+    @abstractmethod
+    def init(self, key: Array, image: Shape, outputs: int) -> Any:
+        """Return parameters, a pytree, for images of a shape and so many outputs."""
+
+    @staticmethod
+    @abstractmethod
+    def predict(w: Any, x: Array, activation: Activation) -> Array:
+        """Return the outputs `(n, outputs)` on images `(n, height, width, channels)`."""
+
+
+def option(default: Any, help: str) -> Any:
+    """Return a field with a default value and a phrase for the command line."""
+    return field(default=default, metadata={"help": help})

@@ -1,0 +1,60 @@
+"""What architectures share: activations and dense layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from thalweg.basics.lazy import Lazy
+
+if TYPE_CHECKING:
+    import jax
+    import jax.numpy as jnp
+    from jaxtyping import Array
+else:  # options are read before the seconds that importing JAX takes
+    jax, jnp = Lazy("jax"), Lazy("jax.numpy")
+
+Activation = Callable[["Array"], "Array"]
+Layer = dict[str, "Array"]
+
+
+def tanh(x: Array) -> Array:
+    """Return the hyperbolic tangent."""
+    return jnp.tanh(x)
+
+
+def relu(x: Array) -> Array:
+    """Return `max(x, 0)`."""
+    return jax.nn.relu(x)
+
+
+def gelu(x: Array) -> Array:
+    """Return `x Φ(x)`, `Φ` the distribution function of the normal distribution."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def softplus(x: Array) -> Array:
+    """Return `log(1 + exp(x))`."""
+    return jax.nn.softplus(x)
+
+
+ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
+    {"tanh": tanh, "relu": relu, "gelu": gelu, "softplus": softplus}
+)
+"""Activations by name; all but `relu` are smooth."""
+
+
+def dense_init(key: Array, fan_in: int, fan_out: int, dtype: Any = float) -> Layer:
+    """Return a layer `{"weight": (in, out), "bias": (out,)}`.
+
+    Weights are normal with variance `1/in` (LeCun), biases are zero.
+    """
+    weight = jax.random.normal(key, (fan_in, fan_out), dtype) * fan_in**-0.5
+    return {"weight": weight, "bias": jnp.zeros(fan_out, dtype)}
+
+
+def dense(layer: Layer, x: Array) -> Array:
+    """Return `x W + b` along the last axis of `x`."""
+    bias = layer["bias"].reshape((1,) * (x.ndim - 1) + (-1,))
+    return x @ layer["weight"] + bias

@@ -1,0 +1,96 @@
+"""Convolutional networks in the manner of VGG, without normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from thalweg.basics.checks import MOST_LAYERS, check_at_least, check_widths
+from thalweg.basics.lazy import Lazy
+from thalweg.models.architecture import Architecture, Shape, option
+from thalweg.models.convolution import average_pool, convolution_init, convolve, halved
+from thalweg.models.layers import Activation, tanh
+from thalweg.models.mlp import mlp, mlp_init
+
+if TYPE_CHECKING:
+    import jax
+    from jaxtyping import Array
+else:  # options are read before the seconds that importing JAX takes
+    jax = Lazy("jax")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VGG(Architecture):
+    """A convolutional network like VGG."""
+
+    widths: tuple[int, ...] = option((4, 8), "channels of the stages")
+    depth: int = option(1, "convolutions in each stage")
+
+    def check(self) -> None:
+        """Check the sizes."""
+        check_widths(self.widths)
+        check_at_least("depth", self.depth, 1, MOST_LAYERS)
+
+    def init(self, key: Array, image: Shape, outputs: int) -> Any:
+        """Return random parameters."""
+        return vgg_init(key, image, outputs, channels=self.widths, convolutions=self.depth)
+
+    @staticmethod
+    def predict(w: Any, x: Array, activation: Activation) -> Array:
+        """Return the outputs."""
+        return vgg(w, x, activation)
+
+
+def vgg_init(
+    key: Array,
+    image: Shape,
+    outputs: int,
+    channels: Sequence[int] = (4, 8),
+    convolutions: int = 1,
+    hidden: Sequence[int] = (16,),
+    dtype: Any = float,
+) -> dict[str, Any]:
+    """Return parameters of a network like VGG (Simonyan and Zisserman 2015).
+
+    Parameters
+    ----------
+    key
+        Random key.
+    image
+        Height, width and channels of the images.
+    outputs
+        Number of outputs.
+    channels
+        One stage for each: `convolutions` of 3 × 3 pixels with so many channels, then an average
+        over 2 × 2 pixels.
+    convolutions
+        Their number in each stage.
+    hidden
+        Widths of the hidden layers of the fully connected network at the end.
+    dtype
+        Of the parameters.
+
+    Weights are normal with variance `1/inputs` (LeCun), biases are zero.
+    """
+    height, width, depth = image
+    stages = []
+    for of_stage in channels:
+        stage = []
+        for _ in range(convolutions):
+            key, of_layer = jax.random.split(key)
+            stage.append(convolution_init(of_layer, depth, of_stage, dtype))
+            depth = of_stage
+        stages.append(stage)
+        height, width = halved(height, width, image, len(channels))
+    widths = (height * width * depth, *hidden, outputs)
+    return {"stages": stages, "dense": mlp_init(key, widths, dtype)}
+
+
+def vgg(w: dict[str, Any], x: Array, activation: Activation = tanh) -> Array:
+    """Return the outputs `(n, outputs)` on images `(n, height, width, channels)`."""
+    for stage in w["stages"]:
+        for layer in stage:
+            x = activation(convolve(layer, x))
+        x = average_pool(x)
+    return mlp(w["dense"], x, activation)
