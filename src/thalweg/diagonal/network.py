@@ -1,5 +1,6 @@
 """Diagonal linear networks: linear regression through `β = u^p - v^p`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -8,9 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
-from thalweg.diagonal.convex_dual import DiagonalLimit, DualCoordinates, dual_coordinates, solve
+from thalweg.diagonal.convex_dual import (
+    DiagonalLimit,
+    DualCoordinates,
+    dual_coordinates,
+    has_closed_form,
+    solve,
+)
 from thalweg.problems.checks import checked
-from thalweg.problems.problem import Params, Problem
+from thalweg.problems.compiling import compiled
+from thalweg.problems.problem import COST, ExactLimit, Params, Problem
 
 
 class DiagonalNetwork(Problem):
@@ -110,6 +118,19 @@ class DiagonalNetwork(Problem):
         guess = (u, v) if near is None else self.parts(near)
         return solve(x, y, coordinates, u, v, guess, self.depth)
 
+    def exact_flow(self, w: Params) -> Callable[[Params | None], ExactLimit] | None:
+        """Return what solves the flow from `w`, `None` where a coordinate cannot take both signs.
+
+        Its work, with `k = min(n, d)`: the `k` Jacobian products and their transposes that the
+        singular value decomposition is worth, `k` Hessian products and a gradient for each of
+        Newton's iterations (its `k × k` system), and `2k` Hessian products for the eigenvalue and
+        its error bar.
+        """
+        u, v = map(np.asarray, self.parts(w))
+        if not np.all(has_closed_form(u, v, self.depth)):
+            return None
+        return lambda near: _exact_limit(self, w, near)
+
     def parts(self, w: Params) -> tuple[Array, Array]:
         """Return `u` and `v` in a common dtype.
 
@@ -136,6 +157,40 @@ class DiagonalNetwork(Problem):
 
     def _data(self, dtype: Any) -> tuple[Array, Array]:
         return self.x.astype(dtype), self.y.astype(dtype)
+
+
+@compiled
+def _limit_and_loss(
+    network: DiagonalNetwork, coordinates: DualCoordinates, w: Params, near: Params | None
+) -> tuple[DiagonalLimit, Array]:
+    found = network.flow_limit(w, coordinates, near)
+    return found, network({"u": found.u, "v": found.v})
+
+
+def _exact_limit(network: DiagonalNetwork, w: Params, near: Params | None) -> ExactLimit:
+    u, v = network.parts(w)
+    near = near if _fits(near, u) else None
+    arrays = _limit_and_loss(network, network.coordinates(u.dtype), {"u": u, "v": v}, near)
+    found, loss = jax.device_get(arrays)
+    k = min(network.x.shape)
+    newton = k * COST.hessian_product + COST.gradient
+    ends = 2 * k * COST.jacobian_product + 2 * k * COST.hessian_product
+    return ExactLimit(
+        {"u": jnp.asarray(found.u), "v": jnp.asarray(found.v)},
+        float(found.sharpness),
+        float(found.error),
+        float(loss),
+        False,
+        ends + int(found.iterations) * newton,
+        found.eigenvector if np.isfinite(found.sharpness) else None,
+    )
+
+
+def _fits(near: Params | None, u: Array) -> bool:
+    """Return whether `near` is the parameters of a network whose `u` is like this one."""
+    if not isinstance(near, dict) or set(near) != {"u", "v"}:
+        return False
+    return all(one.shape == u.shape and one.dtype == u.dtype for one in near.values())
 
 
 def _floating(data: Array) -> Array:

@@ -3,6 +3,7 @@
 from thalweg.problems.problem import (
     COST,
     CallableLoss,
+    ExactLimit,
     FlatProblem,
     Problem,
     as_problem,
@@ -13,6 +14,7 @@ from thalweg.problems.supervised import Supervised
 __all__ = [
     "COST",
     "CallableLoss",
+    "ExactLimit",
     "FlatProblem",
     "Problem",
     "Supervised",

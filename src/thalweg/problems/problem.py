@@ -37,6 +37,34 @@ class Cost(NamedTuple):
 COST = Cost()
 
 
+class ExactLimit(NamedTuple):
+    """Where gradient flow ends, in closed form.
+
+    Attributes
+    ----------
+    w
+        The parameters there.
+    sharpness, error
+        The top eigenvalue of the Hessian, and a bound on its error; infinite where none is known.
+    loss
+        The loss.
+    is_saddle
+        Whether the flow ends in a saddle.
+    gradient_evaluations
+        The work, in units of one gradient.
+    eigenvector
+        Of the sharpness, as a flat vector of shape `(p,)`, if it is known.
+    """
+
+    w: Params
+    sharpness: float
+    error: float
+    loss: float
+    is_saddle: bool
+    gradient_evaluations: float
+    eigenvector: Any
+
+
 class Problem(eqx.Module):
     """A loss `L(w)` of parameters `w` (any pytree with at least one floating-point array).
 
@@ -111,6 +139,13 @@ class Problem(eqx.Module):
             return ravel_pytree(eqx.filter(transpose(u), eqx.is_inexact_array))[0]
 
         return jax.vmap(row)(jnp.eye(r.size, dtype=r.dtype))
+
+    def exact_flow(self, w: Params) -> Callable[[Params | None], ExactLimit] | None:
+        """Return what solves the flow from `w` in closed form, `None` where nothing does.
+
+        It is given the limit of a neighbour, or `None`.
+        """
+        return None
 
     def sample_kernel(self, w: Params) -> Array | None:
         """Return `C`, shape `(n, n)`, with `J Jᵀ ≈ C ⊗ I` over samples and outputs, if known.

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from thalweg.problems.checks import check_not_traced
-from thalweg.problems.problem import Params, Problem
+from thalweg.problems.compiling import compiled
+from thalweg.problems.problem import COST, ExactLimit, Params, Problem
 from thalweg.scalar.flow_limit import ScalarLimits, solve_chunks, solve_coordinates_first
 from thalweg.scalar.sharpness import top_eigenvalue
 from thalweg.scalar.unchecked import unchecked
@@ -124,6 +126,10 @@ class ScalarNetwork(Problem):
         self._check(jnp.shape(w))
         return solve_coordinates_first(w, self.target_as(w.dtype))
 
+    def exact_flow(self, w: Array) -> Callable[[Params | None], ExactLimit]:
+        """Return what solves the flow from `w`: one gradient for each of Newton's iterations."""
+        return lambda near: _exact_limit(self, w)
+
     def flow_limits(
         self,
         ws: ArrayLike,
@@ -178,6 +184,29 @@ class ScalarNetwork(Problem):
                 f"the parameters {given}, but this network needs one array of shape "
                 f"({self.depth},): pass one number per layer, or change depth"
             )
+
+
+@compiled
+def _limit_and_loss(network: ScalarNetwork, w: Array) -> tuple[ScalarLimits, Array]:
+    found = network.flow_limit(w)
+    return found, network(found.limit)
+
+
+def _exact_limit(network: ScalarNetwork, w: Array) -> ExactLimit:
+    found, loss = jax.device_get(_limit_and_loss(network, w))
+    vector = None
+    if not found.is_saddle and np.isfinite(found.sharpness):
+        inverse = np.min(np.abs(found.limit)) / found.limit  # ∇π ∝ 1/w
+        vector = jnp.asarray(inverse / np.linalg.norm(inverse))
+    return ExactLimit(
+        jnp.asarray(found.limit),
+        float(found.sharpness),
+        float(found.error),
+        float(loss),
+        bool(found.is_saddle),
+        COST.gradient * int(found.iterations),
+        vector,
+    )
 
 
 def _number(value: Any) -> float:
