@@ -147,7 +147,8 @@ def progress_display() -> Bars | Lines:
 
 def table(summary: dict[str, Any]) -> str:
     """Return the few lines that are printed at the end."""
-    limit = "truncated sharpness" if "truncated" in summary["runs"][0] else "GFS sharpness"
+    other = _other_than_gfs(summary["runs"][0])
+    limit = "GFS sharpness" if other is None else f"{other} sharpness"
     head = ("step size", "2/η", "steps", "status", "loss", "sharpness", limit, "verdict")
     rows = [head, *(_row(run) for run in summary["runs"])]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
@@ -185,15 +186,22 @@ def _row(run: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _of_limit(run: dict[str, Any]) -> dict[str, Any]:
-    """Return what is known of the truncated sharpness where it was measured, else of the GFS's."""
-    if "truncated" in run:
-        return run["truncated"]
+    """Return what is known of another measurement of flows, where there is one, else of the GFS."""
+    if (other := _other_than_gfs(run)) is not None:
+        known: dict[str, Any] = run[other]
+        return known
     final = run["final"]
     return {
         "sharpness": final["gfs_sharpness"],
         "sharpness_error": final["gfs_sharpness_error"],
         "monotonicity": run["monotonicity"],
     }
+
+
+def _other_than_gfs(run: dict[str, Any]) -> str | None:
+    """Return the measurement of flows, such as "truncated", that a run has an entry of."""
+    entries = (name for name, one in run.items() if isinstance(one, dict))
+    return next((name for name in entries if "sharpness_error" in run[name]), None)
 
 
 def _number(value: float | None, form: str) -> str:

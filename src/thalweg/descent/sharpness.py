@@ -177,7 +177,14 @@ class GFSSharpness:
     def variables(self) -> dict[str, Attributes]:
         """Value, error bar, status and cost."""
         return {
-            **variables_of_flow("gfs", {"long_name": "sharpness of the gradient flow solution"}),
+            **variables_of_flow(
+                "gfs",
+                {
+                    "long_name": "sharpness of the gradient flow solution",
+                    "label": "GFS sharpness",
+                    "symbol": "\\varphi",
+                },
+            ),
             "gfs_fall": {
                 "long_name": "fall to the next GFS sharpness, where measured by itself",
                 "units": "1",

@@ -47,6 +47,7 @@ class ScalarBifurcation(Study):
 
     name: ClassVar[str] = "scalar-bifurcation"
     summary: ClassVar[str] = "period doubling and chaos past the last stable minimum"
+    figure: ClassVar[str] = "scalar-bifurcation"
 
     depth: int = 4
     step_size: tuple[float, ...] = ()

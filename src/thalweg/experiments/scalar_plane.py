@@ -35,6 +35,7 @@ class ScalarPlane(Study):
 
     name: ClassVar[str] = "scalar-plane"
     summary: ClassVar[str] = "depth two: flow lines, minima and a zigzagging path in the plane"
+    figure: ClassVar[str] = "scalar-plane"
 
     init: tuple[float, float] = (1.5, 0.65)
     step_size: tuple[float, ...] = (0.85,)

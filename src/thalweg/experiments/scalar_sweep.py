@@ -52,6 +52,7 @@ class ScalarSweepStudy(Study):
 
     name: ClassVar[str] = "scalar-sweep"
     summary: ClassVar[str] = "where gradient descent ends, for many starts and step sizes"
+    figure: ClassVar[str] = "scalar-sweep"
 
     depth: tuple[int, ...] = (2, 3, 5)
     step_size: tuple[float, ...] = ()

@@ -40,7 +40,7 @@ class Measured:
 
 
 def read(dataset: xr.Dataset, name: str, run: int) -> Measured:
-    """Return "sharpness", or the sharpness of the flows "gfs" or "truncated".
+    """Return "sharpness", or that of the flows measured under a name, such as "gfs".
 
     A number whose flow or eigensolver failed, or whose error bar is infinite, is none.
     """
@@ -66,6 +66,33 @@ def read(dataset: xr.Dataset, name: str, run: int) -> Measured:
         hollow=hollow & (name != "sharpness"),
         failed=has_status & (status != _BELOW_LEVEL) & ~is_value,
     )
+
+
+def flows_of(dataset: xr.Dataset) -> list[str]:
+    """Return the measurements of flows: the names of `<name>_sharpness(run, <name>_step)`."""
+    names = sorted(str(axis).removesuffix("_step") for axis in dataset.dims)
+    return [name for name in names if f"{name}_sharpness" in dataset]
+
+
+_UNSAID = {"gfs": {"label": "GFS sharpness", "symbol": "\\varphi"}}
+"""What older results do not say of themselves."""
+
+
+@dataclass(frozen=True)
+class Called:
+    """How a measurement of flows is called: on an axis, and where its error bar is spoken of."""
+
+    axis: str
+    symbol: str
+
+
+def called(dataset: xr.Dataset, name: str) -> Called:
+    """Return how flows are called: what the measurement says of its value, else its name."""
+    attributes = _UNSAID.get(name, {}) | dataset[variable_of(name)].attrs
+    label, symbol = attributes.get("label", f"{name} sharpness"), attributes.get("symbol")
+    if symbol is None:
+        return Called(label, f"the {label}")
+    return Called(f"{label} ${symbol}(w_t)$", f"${symbol}$")
 
 
 def variable_of(name: str) -> str:

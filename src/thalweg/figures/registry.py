@@ -10,19 +10,23 @@ from thalweg.figures.scalar_bifurcation import plot_scalar_bifurcation
 from thalweg.figures.scalar_plane import plot_scalar_plane
 from thalweg.figures.scalar_sweep import plot_scalar_sweep
 
-_FIGURES: dict[str, Callable[[xr.Dataset], Figure]] = {
+FIGURES: dict[str, Callable[[xr.Dataset], Figure]] = {
+    "run": plot_run,
     "scalar-bifurcation": plot_scalar_bifurcation,
     "scalar-plane": plot_scalar_plane,
     "scalar-sweep": plot_scalar_sweep,
 }
+"""The figures by the names that experiments give; each is drawn from stored results alone."""
 
 
 def plot(dataset: xr.Dataset) -> Figure:
-    """Draw stored results: by the figure of their `experiment`, else as runs (`plot_run`).
+    """Draw stored results: by the `figure` of their experiment, else as runs (`plot_run`).
 
     Raises
     ------
     ValueError
         If there is nothing to draw.
     """
-    return _FIGURES.get(str(dataset.attrs.get("experiment")), plot_run)(dataset)
+    # Older results name their experiment alone, which is the name of its figure if it has its own.
+    name = dataset.attrs.get("figure", dataset.attrs.get("experiment"))
+    return FIGURES.get(str(name), plot_run)(dataset)

@@ -25,7 +25,7 @@ def draw_rise(
     Parameters
     ----------
     name
-        The flows: "gfs" or "truncated".
+        Of the measurement of flows, such as "gfs".
     symbol
         How their sharpness is called.
 

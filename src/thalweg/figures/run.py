@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from string import ascii_lowercase
 from typing import Any
 
 import matplotlib as mpl
@@ -20,8 +21,10 @@ from thalweg.figures.marks import draw_marks
 from thalweg.figures.measured import (
     Measured,
     alone,
+    called,
     draw_failures,
     failure_handles,
+    flows_of,
     read,
     variable_of,
 )
@@ -29,11 +32,6 @@ from thalweg.figures.rises import draw_rise
 from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE
 
 _WIDTH, _PANEL_HEIGHT, _TITLE_HEIGHT, _LEGEND_ROW = 6.4, 2.0, 0.4, 0.17  # inches
-# What is known of flows, by the prefix of its variables: the axis, and how the error bar is called.
-_FLOWS = {
-    "gfs": ("GFS sharpness $\\varphi(w_t)$", "$\\varphi$"),
-    "truncated": ("truncated sharpness", "the truncated sharpness"),
-}
 _Draw = Callable[[Axes, xr.Dataset, "list[_Style]"], None]
 _LEGEND_COLUMNS = 2  # three of the longest entries are wider than the figure
 _GREY_OF_MARKS = "0.2"
@@ -66,8 +64,9 @@ def plot_run(dataset: xr.Dataset) -> Figure:
         Results as stored (`result.nc`): `loss(run, step)`, and optionally
         `sharpness(run, sharpness_step)`, and `gfs_sharpness`, `gfs_sharpness_error`, `gfs_status`
         on `(run, gfs_step)`, `gfs_rise_step(run, rise_end)`, `gfs_decreasing_from(run)`, and
-        likewise `truncated_sharpness` and its kin on
-        `(run, truncated_step)`; coordinates `step_size(run)` and `threshold(run)`. A quantity
+        likewise those of any other measurement of flows, such as `truncated_sharpness` on
+        `(run, truncated_step)`, called as its attributes `label` and `symbol` say; coordinates
+        `step_size(run)` and `threshold(run)`. A quantity
         that is absent has no panel. `mark_run`, `mark_step`, `mark_label` on `(mark)`, if there
         are any: steps to be pointed out, as numbered vertical lines.
 
@@ -82,7 +81,8 @@ def plot_run(dataset: xr.Dataset) -> Figure:
         If none of these quantities is in the dataset.
     """
     draws: dict[str, _Draw] = {"loss": _draw_loss, "sharpness": _draw_sharpness}
-    draws |= {f"{name}_sharpness": partial(_draw_flows, name) for name in _FLOWS}
+    flows = flows_of(dataset)
+    draws |= {variable_of(name): partial(_draw_flows, name) for name in flows}
     panels = [name for name in draws if name in dataset]
     if not panels:
         raise ValueError(f"the dataset has none of {', '.join(draws)}: nothing to draw")
@@ -90,18 +90,17 @@ def plot_run(dataset: xr.Dataset) -> Figure:
         figure = Figure(layout="constrained")
         grid = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         styles = _styles(dataset)
-        for letter, name, axes in zip("abcd", panels, grid, strict=False):
+        for letter, name, axes in zip(ascii_lowercase, panels, grid, strict=False):
             draws[name](axes, dataset, styles)
             axes.set_title(f"({letter})", loc="left", fontweight="bold")
             axes.margins(x=0.02)
         one = len(styles) == 1
         colours = [_GREY_OF_MARKS if one else _darker(style.colour) for style in styles]
         marks = draw_marks(list(grid), dataset, colours)
-        for name, (_, symbol) in _FLOWS.items():
-            if variable_of(name) in panels:
-                axes = grid[panels.index(variable_of(name))]
-                for run, colour in enumerate(colours):
-                    marks += draw_rise(axes, dataset, name, run, colour, symbol)
+        for name in flows:
+            axes, symbol = grid[panels.index(variable_of(name))], called(dataset, name).symbol
+            for run, colour in enumerate(colours):
+                marks += draw_rise(axes, dataset, name, run, colour, symbol)
         grid[-1].set_xlabel("gradient descent step $t$")
         figure.align_ylabels(list(grid))
         title = dataset.attrs.get("experiment")
@@ -161,7 +160,7 @@ def _draw_flows(name: str, axes: Axes, dataset: xr.Dataset, styles: list[_Style]
         # Beneath the points: whether they are above or below it is what the panel is about.
         _draw_threshold(axes, dataset, run, style, zorder=1.5)
     _fit_axis(axes, dataset, name, styles)
-    axes.set_ylabel(_FLOWS[name][0])
+    axes.set_ylabel(called(dataset, name).axis)
 
 
 def _draw_points(axes: Axes, measured: Measured, style: _Style) -> None:
@@ -248,10 +247,9 @@ def _legend_handles(dataset: xr.Dataset, styles: list[_Style], panels: list[str]
         handles.append(
             Line2D([], [], color=colour, linestyle=DASHES, label="stability threshold $2/\\eta$")
         )
-    for name in _FLOWS:
-        if f"{name}_sharpness" in panels:
-            handles += _flow_handles(dataset, name, styles)
-    names = [name for name in ("sharpness", *_FLOWS) if variable_of(name) in panels]
+    for name in flows_of(dataset):
+        handles += _flow_handles(dataset, name, styles)
+    names = [name for name in ("sharpness", *flows_of(dataset)) if variable_of(name) in panels]
     return handles + failure_handles(dataset, names, len(styles), styles[0].colour if one else GREY)
 
 
@@ -267,7 +265,9 @@ def _flow_handles(dataset: xr.Dataset, name: str, styles: list[_Style]) -> list[
         largest = max(largest, float(np.max(measured.errors[solid] / sizes, initial=0.0)))
     handles: list[Artist] = []
     if largest > 0:
-        label = f"error bar of {_FLOWS[name][1]} (relative $\\leq$ {_rounded_up(largest)})"
+        label = (
+            f"error bar of {called(dataset, name).symbol} (relative $\\leq$ {_rounded_up(largest)})"
+        )
         handles.append(Patch(facecolor=colour, alpha=0.25, label=label))
     if any_hollow:
         handles.append(

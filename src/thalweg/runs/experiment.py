@@ -23,12 +23,15 @@ MANY_STEPS = 2**31 - 1
 class Experiment(ABC):
     """Something with a name that can be run: its fields are its options.
 
+    `summary` is its line in the list of experiments, `figure` the name of its figure.
+
     The descriptions of the fields are what `thalweg run EXPERIMENT --help` shows. Nothing here
     imports JAX, so that the command line can explain itself quickly.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    figure: ClassVar[str]
 
     @abstractmethod
     def check(self) -> None:
@@ -86,6 +89,8 @@ class DescentExperiment(Experiment):
         Budget of one gradient flow solution, in seconds: left out, no limit. Which flows it ends
         depends on the machine.
     """
+
+    figure: ClassVar[str] = "run"
 
     step_size: tuple[float, ...]
     steps: int

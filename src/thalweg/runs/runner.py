@@ -260,7 +260,7 @@ class Prepared:
         self, report: Report | None, budget: Budget, warn: Callable[[str], None] | None
     ) -> dict[str, Any]:
         config, folder = self.config, self.claim.folder
-        attributes = {"experiment": config.name}
+        attributes = {"experiment": config.name, "figure": config.figure}
         saver = Saver(self.claim, stored(config), attributes, self.start, warn)
         deadline = self.began + budget.max_time - min(_SAVING, 0.1 * budget.max_time)
 
@@ -340,7 +340,8 @@ class PreparedStudy:
 def _write(
     folder: RunFolder, config: Experiment, dataset: xr.Dataset, summary: dict[str, Any]
 ) -> None:
-    folder.write_dataset(dataset.assign_attrs(experiment=config.name), summary)
+    attributes = {"experiment": config.name, "figure": config.figure}
+    folder.write_dataset(dataset.assign_attrs(attributes), summary)
     # From the stored results, before the summary, which says that the folder is complete.
     save_run_figure(folder.path)
     folder.write_summary(summary)

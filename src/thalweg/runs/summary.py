@@ -1,7 +1,7 @@
 """`summary.json`: the few numbers of a run that its dataset boils down to."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,16 +12,19 @@ from thalweg import descent
 from thalweg.flow.solution import Status
 from thalweg.verdict import Monotonicity, monotonicity
 
+GFS = descent.GFSSharpness().name
+"""The measurement whose numbers stand at the top of `summary.json`; others have a name there."""
+
 
 def summarise(experiment: str, run: descent.Run) -> dict[str, Any]:
     """Return the contents of `summary.json`.
 
     Each run also has `advice`: a list of sentences, empty where it completed and every gradient
     flow solution converged; `unconverged`: how many measured values of each kind have another
-    status than "converged"; and, where the truncated sharpness was measured, `truncated`. Numbers
-    that are not known are `None`. Verdicts and final values use only what has settled: a flow that
-    did not reach its end, or an eigensolver that did not converge, leaves no value. A final value
-    is that of the last measurement, or `None` if that has not settled.
+    status than "converged"; and, under its name, what came of any other measurement of flows, such
+    as `truncated`. Numbers that are not known are `None`. Verdicts and final values use only what
+    has settled: a flow that did not reach its end, or an eigensolver that did not converge, leaves
+    no value. A final value is that of the last measurement, or `None` if that has not settled.
     """
     return {
         "experiment": experiment,
@@ -36,7 +39,7 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
     status = run.status[number]
     advice = [] if status is descent.RunStatus.COMPLETED else [run.message[number]]
     advice += _advice(data, "sharpness", descent.EigenStatus, "Sharpness at")
-    gfs = _of_flows(data, "gfs")
+    gfs = _of_flows(data, GFS)
     converged = float(descent.EigenStatus.CONVERGED)
     entry: dict[str, Any] = {
         "step_size": float(data["step_size"]),
@@ -56,17 +59,19 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
         "monotonicity": gfs.monotonicity,
         "advice": advice + gfs.advice,
     }
-    if "truncated_status" in data:
-        truncated = _of_flows(data, "truncated")
-        entry["advice"] = advice + gfs.advice + truncated.advice
-        entry["unconverged"]["truncated_sharpness"] = truncated.unconverged
-        entry["truncated"] = {
-            "level": float(data["truncated_sharpness"].attrs["level"]),
-            "sharpness": truncated.sharpness,
-            "sharpness_error": truncated.error,
-            "monotonicity": truncated.monotonicity,
-        }
+    for name in flows_of(data):
+        if name != GFS:
+            other = _of_flows(data, name)
+            entry["advice"] += other.advice
+            entry["unconverged"][f"{name}_sharpness"] = other.unconverged
+            entry[name] = _entry(other, data[f"{name}_sharpness"].attrs)
     return entry
+
+
+def flows_of(data: xr.Dataset) -> list[str]:
+    """Return the measurements of flows: the names with a `<name>_sharpness` and `<name>_status`."""
+    names = sorted(str(axis).removesuffix("_step") for axis in data.dims)
+    return [name for name in names if {f"{name}_sharpness", f"{name}_status"} <= set(data)]
 
 
 _Statuses = Status | descent.EigenStatus
@@ -103,11 +108,22 @@ def _of_flows(data: xr.Dataset, name: str) -> _Flows:
     )
 
 
+def _entry(flows: _Flows, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `summary.json` holds of flows beside the GFS sharpness, which has a place."""
+    level = {"level": float(attributes["level"])} if "level" in attributes else {}
+    return {
+        **level,
+        "sharpness": flows.sharpness,
+        "sharpness_error": flows.error,
+        "monotonicity": flows.monotonicity,
+    }
+
+
 SETTLED = [float(status) for status in Status if status.is_settled]
 """The numbers of the statuses of flows that have a value."""
 
 
-def judged(data: xr.Dataset, name: str = "gfs") -> Monotonicity:
+def judged(data: xr.Dataset, name: str = GFS) -> Monotonicity:
     """Return what is known of the monotonicity of `<name>_sharpness` along one run."""
     measured = _measured(data, name)
     settled = measured[f"{name}_status"].isin(SETTLED)
@@ -122,14 +138,9 @@ def judged(data: xr.Dataset, name: str = "gfs") -> Monotonicity:
 
 def with_rises(dataset: xr.Dataset, summary: dict[str, Any]) -> xr.Dataset:
     """Return the dataset with the places of the largest rises, which the figure marks."""
-    entries = {
-        "gfs": [run["monotonicity"] for run in summary["runs"]],
-        "truncated": [run.get("truncated", {}).get("monotonicity") for run in summary["runs"]],
-    }
     found: dict[str, Any] = {}
-    for name, told in entries.items():
-        if f"{name}_sharpness" not in dataset:
-            continue
+    for name in flows_of(dataset):
+        told = [(run if name == GFS else run[name])["monotonicity"] for run in summary["runs"]]
         rises = [one["largest_rise"] for one in told]
         found[f"{name}_rise_step"] = (
             ("run", "rise_end"),
