@@ -14,7 +14,7 @@ from thalweg.diagonal import SquaredRegression
 from thalweg.display import table
 from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
 from thalweg.flow.solution import Status
-from thalweg.reproduce.cases import Size, chapters
+from thalweg.reproduce.cases import Size, cases
 from thalweg.runs.summary import summarise
 
 SUMMARY = {"experiment", "runs", "seconds", "gradient_evaluations"}
@@ -259,9 +259,9 @@ def test_every_descent_is_measured_from_its_first_step(experiment):
         assert scheduled_steps(measured, config.steps)[0] == 0
 
 
-@pytest.mark.parametrize("chapter", chapters(Size.FULL), ids=lambda chapter: chapter.folder)
-def test_every_chapter_is_measured_from_its_first_step(chapter):
-    assert chapter.config.gfs_start == 0
+@pytest.mark.parametrize("case", cases(Size.FULL), ids=lambda case: case.folder)
+def test_every_chapter_is_measured_from_its_first_step(case):
+    assert case.config.gfs_start == 0
 
 
 def test_falls_known_by_themselves_decide_steps_that_the_bars_do_not():

@@ -13,7 +13,7 @@ from thalweg.cli import main
 from thalweg.experiments import Scalar, SquaredRegressionExperiment
 from thalweg.flow import Fall, Status
 from thalweg.reproduce import reproduction
-from thalweg.reproduce.cases import Chapter, Size, chapters
+from thalweg.reproduce.cases import Case, Size, cases
 from thalweg.reproduce.claims import Verdict, judge, reaches_edge
 from thalweg.reproduce.confirmation import Confirmation, confirm_rise
 from thalweg.runs import RunFolder, load, runner
@@ -176,28 +176,28 @@ def test_a_rise_that_vanishes_at_a_tighter_accuracy_is_said_to():
 
 @pytest.mark.parametrize("size", list(Size))
 def test_studies_are_sound_and_their_commands_make_them_again(size, monkeypatch):
-    names = [chapter.folder for chapter in chapters(size)]
+    names = [case.folder for case in cases(size)]
     assert len(set(names)) == len(names)
-    for chapter in chapters(size):
-        chapter.config.check()
+    for case in cases(size):
+        case.config.check()
         # What a run folder is recognised by, when an interrupted reproduction goes on.
-        assert chapter.config.step_size
-        assert not chapter.config.relative_step_size
+        assert case.config.step_size
+        assert not case.config.relative_step_size
         parsed = []
         monkeypatch.setattr(
             "thalweg.cli.commands._run_experiment",
             lambda config, *_, to=parsed: to.append(config) or 0,
         )
-        assert main(command_of(chapter.config, "DIR").split()[1:]) == 0
-        assert parsed == [chapter.config]
+        assert main(command_of(case.config, "DIR").split()[1:]) == 0
+        assert parsed == [case.config]
 
 
-TINY = Chapter("tiny", "A tiny <study>", "Nothing much.", Scalar(steps=5, gfs_every=1), 10.0)
+TINY = Case("tiny", "A tiny <study>", "Nothing much.", Scalar(steps=5, gfs_every=1), 10.0)
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(reproduction, "chapters", lambda size: [TINY])
+    monkeypatch.setattr(reproduction, "cases", lambda size: [TINY])
 
 
 def test_the_reports_hold_everything_and_nothing_from_outside(tiny, tmp_path):
@@ -205,7 +205,7 @@ def test_the_reports_hold_everything_and_nothing_from_outside(tiny, tmp_path):
     done = reproduction.reproduce(tmp_path / "out", Size.QUICK, announce=lines.append)
     page = (tmp_path / "out" / "report.html").read_text()
     text = (tmp_path / "out" / "report.md").read_text()
-    claims = [claim for chapter in done for run in chapter.runs for claim in run.claims]
+    claims = [claim for case in done for run in case.runs for claim in run.claims]
     assert claims
     for claim in claims:
         assert text.count(claim.statement) > 1  # among the verdicts, and with its evidence
@@ -232,7 +232,7 @@ def test_what_has_finished_is_not_run_again(tiny, tmp_path, monkeypatch):
 def test_another_configuration_is_not_overwritten(tiny, tmp_path, monkeypatch):
     reproduction.reproduce(tmp_path, Size.QUICK)
     other = replace(TINY, config=Scalar(steps=6, gfs_every=1))
-    monkeypatch.setattr(reproduction, "chapters", lambda size: [other])
+    monkeypatch.setattr(reproduction, "cases", lambda size: [other])
     with pytest.raises(FileExistsError, match="--overwrite"):
         reproduction.reproduce(tmp_path, Size.QUICK)
 
@@ -255,7 +255,7 @@ def test_a_study_that_was_killed_before_it_had_results_goes_on(tiny, tmp_path):
 
 def test_of_a_run_that_was_not_begun_nothing_is_claimed(tmp_path, monkeypatch):
     two = replace(TINY, config=Scalar(steps=5, gfs_every=1, step_size=(0.1, 0.2)))
-    monkeypatch.setattr(reproduction, "chapters", lambda size: [two])
+    monkeypatch.setattr(reproduction, "cases", lambda size: [two])
     done = reproduction.reproduce(tmp_path, Size.QUICK, report=lambda progress: True)
     assert [run.summary["status"] for run in done[0].runs] == ["stopped", "stopped"]
     assert done[0].runs[1].claims == []

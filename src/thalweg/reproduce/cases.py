@@ -19,7 +19,7 @@ class Size(StrEnum):
 
 
 @dataclass(frozen=True)
-class Chapter:
+class Case:
     """One experiment of a reproduction, with what a reader is told of it.
 
     Attributes
@@ -42,32 +42,32 @@ class Chapter:
     evaluations: float
 
 
-def chapters(size: Size) -> list[Chapter]:
-    """Return the chapters of a reproduction: the three settings, the networks last."""
+def cases(size: Size) -> list[Case]:
+    """Return the cases of a reproduction: the three settings, the networks last."""
     match size:
         case Size.QUICK:
             return [_SCALAR, _REGRESSION, _SMALL_NETWORK]
         case Size.DEFAULT:
             return [_SCALAR, _REGRESSION, _DIABETES, _SMALL_NETWORK, _NETWORK, *_ARCHITECTURES]
         case Size.FULL:
-            return [*chapters(Size.DEFAULT), *_LARGE]
+            return [*cases(Size.DEFAULT), *_LARGE]
 
 
-_SCALAR = Chapter(
+_SCALAR = Case(
     "scalar",
     "Scalar network of depth 4",
     "The product of four numbers is fitted to 1. Gradient flow solutions in closed form.",
     Scalar(step_size=(0.15, 0.22, 0.25), steps=1000, gfs_every=1),
     1.5e4,
 )
-_REGRESSION = Chapter(
+_REGRESSION = Case(
     "squared-regression",
     "Squared regression, sparse data",
     "A diagonal linear network recovers a sparse vector. Closed form through the convex dual.",
     SquaredRegressionExperiment(step_size=(0.3, 0.6, 0.72)),
     3e4,
 )
-_DIABETES = Chapter(
+_DIABETES = Case(
     "diabetes",
     "Squared regression, real data",
     "A diagonal linear network on scikit-learn's diabetes data, which it cannot fit.",
@@ -76,7 +76,7 @@ _DIABETES = Chapter(
 )
 # The step sizes of networks are rounded from those that `thalweg run network` chooses by itself:
 # one below the edge of stability and two that reach it.
-_SMALL_NETWORK = Chapter(
+_SMALL_NETWORK = Case(
     "mlp-small",
     "Fully connected network, 50 images",
     "A tanh network of two hidden layers of 32 units on handwritten digits. The flows are "
@@ -91,7 +91,7 @@ _SMALL_NETWORK = Chapter(
     ),
     9e4,
 )
-_NETWORK = Chapter(
+_NETWORK = Case(
     "mlp",
     "Fully connected network, 300 images",
     "A tanh network of two hidden layers of 64 units on handwritten digits. The flows are "
@@ -100,7 +100,7 @@ _NETWORK = Chapter(
     1.4e5,
 )
 _ARCHITECTURES = [
-    Chapter(
+    Case(
         "vgg",
         "Convolutional network like VGG",
         "Convolutions and averages, without normalisation, on 20 handwritten digits.",
@@ -113,7 +113,7 @@ _ARCHITECTURES = [
         ),
         4e4,
     ),
-    Chapter(
+    Case(
         "resnet",
         "Convolutional network like ResNet",
         "Residual blocks of convolutions, without normalisation, on 20 handwritten digits of "
@@ -129,7 +129,7 @@ _ARCHITECTURES = [
         ),
         6e4,
     ),
-    Chapter(
+    Case(
         "transformer",
         "Transformer",
         "A small transformer encoder over patches of 20 handwritten digits.",
@@ -146,7 +146,7 @@ _ARCHITECTURES = [
     ),
 ]
 _LARGE = [
-    Chapter(
+    Case(
         "vgg-large",
         "Convolutional network like VGG, 50 images",
         "Convolutions and averages, without normalisation, on handwritten digits.",
@@ -160,7 +160,7 @@ _LARGE = [
         ),
         2e5,
     ),
-    Chapter(
+    Case(
         "resnet-large",
         "Convolutional network like ResNet, 30 images",
         "Residual blocks of convolutions, without normalisation, on handwritten digits.",
@@ -173,7 +173,7 @@ _LARGE = [
         ),
         2e5,
     ),
-    Chapter(
+    Case(
         "transformer-large",
         "Transformer of two blocks, 50 images",
         "A transformer encoder over patches of handwritten digits.",

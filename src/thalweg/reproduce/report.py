@@ -30,15 +30,15 @@ INTRODUCTION = (
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run of a chapter: its entry in `summary.json`, and its claims."""
+    """One run of a case: its entry in `summary.json`, and its claims."""
 
     summary: dict[str, Any]
     claims: list[Claim]
 
 
 @dataclass(frozen=True)
-class ChapterResult:
-    """A chapter that has finished: what was run, what came of it, and how to make it again.
+class CaseResult:
+    """A case that has finished: what was run, what came of it, and how to make it again.
 
     Attributes
     ----------
@@ -66,39 +66,39 @@ class ChapterResult:
     gradient_evaluations: float
 
 
-def markdown(heading: str, chapters: list[ChapterResult]) -> str:
+def markdown(heading: str, cases: list[CaseResult]) -> str:
     """Return the report as Markdown; the figures are those of the run folders beside it."""
     lines = [f"# {heading}", "", INTRODUCTION, "", "## Verdicts", ""]
-    lines += _markdown_table(*_verdicts(chapters))
-    for chapter in chapters:
-        lines += ["", f"## {chapter.title}", "", chapter.description, ""]
-        lines += [f"![{chapter.title}]({chapter.folder}/figure.png)", ""]
-        lines += _markdown_table(_RUNS_HEAD, _runs_rows(chapter))
-        lines += ["", *_markdown_table(_CLAIMS_HEAD, _claims_rows(chapter))]
-        lines += ["", *(f"- {remark}" for remark in _remarks(chapter))]
-        lines += ["", _cost(chapter), "", "```sh", chapter.command, "```"]
-    lines += ["", "## Cost", "", *_markdown_table(_COST_HEAD, _cost_rows(chapters))]
+    lines += _markdown_table(*_verdicts(cases))
+    for case in cases:
+        lines += ["", f"## {case.title}", "", case.description, ""]
+        lines += [f"![{case.title}]({case.folder}/figure.png)", ""]
+        lines += _markdown_table(_RUNS_HEAD, _runs_rows(case))
+        lines += ["", *_markdown_table(_CLAIMS_HEAD, _claims_rows(case))]
+        lines += ["", *(f"- {remark}" for remark in _remarks(case))]
+        lines += ["", _cost(case), "", "```sh", case.command, "```"]
+    lines += ["", "## Cost", "", *_markdown_table(_COST_HEAD, _cost_rows(cases))]
     lines += ["", "## Made with", "", _made_with(), "", f"The paper: {PAPER}.", ""]
     return "\n".join(lines)
 
 
-def page(heading: str, chapters: list[ChapterResult]) -> str:
+def page(heading: str, cases: list[CaseResult]) -> str:
     """Return the report as one HTML page, complete in itself: the figures are inside."""
-    body = [f"<h1>{_e(heading)}</h1>", f"<p>{_e(INTRODUCTION)}</p>", f"<p>{_tally(chapters)}</p>"]
-    body += ["<h2>Verdicts</h2>", _html_table(*_verdicts(chapters))]
-    for chapter in chapters:
-        image = base64.b64encode(chapter.figure).decode("ascii")
+    body = [f"<h1>{_e(heading)}</h1>", f"<p>{_e(INTRODUCTION)}</p>", f"<p>{_tally(cases)}</p>"]
+    body += ["<h2>Verdicts</h2>", _html_table(*_verdicts(cases))]
+    for case in cases:
+        image = base64.b64encode(case.figure).decode("ascii")
         body += [
-            f"<h2>{_e(chapter.title)}</h2>",
-            f"<p>{_e(chapter.description)}</p>",
-            f'<img alt="{_e(chapter.title)}" src="data:image/png;base64,{image}">',
-            _html_table(_RUNS_HEAD, _runs_rows(chapter)),
-            _html_table(_CLAIMS_HEAD, _claims_rows(chapter)),
-            "<ul>" + "".join(f"<li>{_e(remark)}</li>" for remark in _remarks(chapter)) + "</ul>",
-            f"<p>{_e(_cost(chapter))}</p>",
-            f"<pre>{_e(chapter.command)}</pre>",
+            f"<h2>{_e(case.title)}</h2>",
+            f"<p>{_e(case.description)}</p>",
+            f'<img alt="{_e(case.title)}" src="data:image/png;base64,{image}">',
+            _html_table(_RUNS_HEAD, _runs_rows(case)),
+            _html_table(_CLAIMS_HEAD, _claims_rows(case)),
+            "<ul>" + "".join(f"<li>{_e(remark)}</li>" for remark in _remarks(case)) + "</ul>",
+            f"<p>{_e(_cost(case))}</p>",
+            f"<pre>{_e(case.command)}</pre>",
         ]
-    body += ["<h2>Cost</h2>", _html_table(_COST_HEAD, _cost_rows(chapters))]
+    body += ["<h2>Cost</h2>", _html_table(_COST_HEAD, _cost_rows(cases))]
     body += [f"<h2>Made with</h2><p>{_e(_made_with())}</p><p>The paper: {_e(PAPER)}.</p>"]
     return _PAGE.format(heading=_e(heading), style=_STYLE, body="\n".join(body))
 
@@ -109,10 +109,10 @@ _COST_HEAD = ("experiment", "seconds", "gradient evaluations")
 
 
 def _verdicts(
-    chapters: list[ChapterResult],
+    cases: list[CaseResult],
 ) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
     """Return a table of all verdicts: a row for each run, a column for each claim."""
-    runs = [(chapter.title, run) for chapter in chapters for run in chapter.runs]
+    runs = [(case.title, run) for case in cases for run in case.runs]
     statements = list(dict.fromkeys(claim.statement for _, run in runs for claim in run.claims))
 
     def rows() -> Iterator[tuple[str, ...]]:
@@ -124,14 +124,14 @@ def _verdicts(
     return ("experiment", "step size", *statements), rows()
 
 
-def _claims_rows(chapter: ChapterResult) -> Iterator[tuple[str, ...]]:
-    for run in chapter.runs:
+def _claims_rows(case: CaseResult) -> Iterator[tuple[str, ...]]:
+    for run in case.runs:
         for claim in run.claims:
             yield _step_size(run), claim.statement, claim.verdict.value, claim.evidence
 
 
-def _runs_rows(chapter: ChapterResult) -> Iterator[tuple[str, ...]]:
-    for run in chapter.runs:
+def _runs_rows(case: CaseResult) -> Iterator[tuple[str, ...]]:
+    for run in case.runs:
         summary, final = run.summary, run.summary["final"]
         value, error, threshold = (
             final["gfs_sharpness"],
@@ -151,32 +151,32 @@ def _runs_rows(chapter: ChapterResult) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _remarks(chapter: ChapterResult) -> list[str]:
-    """Return what went wrong in the runs of a chapter: nothing, mostly."""
+def _remarks(case: CaseResult) -> list[str]:
+    """Return what went wrong in the runs of a case: nothing, mostly."""
     return [
         f"Step size {_step_size(run)}: {advice}"
-        for run in chapter.runs
+        for run in case.runs
         for advice in run.summary["advice"]
     ]
 
 
-def _cost_rows(chapters: list[ChapterResult]) -> Iterator[tuple[str, ...]]:
-    for chapter in chapters:
-        yield chapter.title, f"{chapter.seconds:.1f}", f"{chapter.gradient_evaluations:,.0f}"
-    total = sum(chapter.seconds for chapter in chapters)
-    work = sum(chapter.gradient_evaluations for chapter in chapters)
+def _cost_rows(cases: list[CaseResult]) -> Iterator[tuple[str, ...]]:
+    for case in cases:
+        yield case.title, f"{case.seconds:.1f}", f"{case.gradient_evaluations:,.0f}"
+    total = sum(case.seconds for case in cases)
+    work = sum(case.gradient_evaluations for case in cases)
     yield "all", f"{total:.1f}", f"{work:,.0f}"
 
 
-def _cost(chapter: ChapterResult) -> str:
+def _cost(case: CaseResult) -> str:
     return (
-        f"{chapter.seconds:.1f} seconds, {chapter.gradient_evaluations:,.0f} gradient evaluations. "
+        f"{case.seconds:.1f} seconds, {case.gradient_evaluations:,.0f} gradient evaluations. "
         "This command makes it again:"
     )
 
 
-def _tally(chapters: list[ChapterResult]) -> str:
-    verdicts = [c.verdict for chapter in chapters for run in chapter.runs for c in run.claims]
+def _tally(cases: list[CaseResult]) -> str:
+    verdicts = [c.verdict for case in cases for run in case.runs for c in run.claims]
     counted = (f"{_badge(v.value)} {verdicts.count(v)}" for v in Verdict)
     return f"{len(verdicts)} claims judged: " + ", ".join(counted) + "."
 

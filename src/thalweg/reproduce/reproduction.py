@@ -13,10 +13,10 @@ from thalweg.descent import Interrupted
 from thalweg.experiments import EXPERIMENTS
 from thalweg.problems import Problem
 from thalweg.problems.compiling import compiled
-from thalweg.reproduce.cases import Chapter, Size, chapters
+from thalweg.reproduce.cases import Case, Size, cases
 from thalweg.reproduce.claims import judge
 from thalweg.reproduce.confirmation import confirm_rise
-from thalweg.reproduce.report import ChapterResult, RunResult, markdown, page
+from thalweg.reproduce.report import CaseResult, RunResult, markdown, page
 from thalweg.runs.atomic_write import atomic_write
 from thalweg.runs.command import command_of
 from thalweg.runs.contents import CONFIG, FIGURE
@@ -27,7 +27,7 @@ from thalweg.runs.runner import Report, has_finished, prepare, prepare_to_resume
 from thalweg.runs.stored import stored
 
 HTML, MARKDOWN = "report.html", "report.md"
-_OVERHEAD = 8.0  # seconds for compiling and drawing, a chapter
+_OVERHEAD = 8.0  # seconds for compiling and drawing, a case
 HEADING = "Gradient descent and the sharpness of gradient flow solutions"
 
 
@@ -38,29 +38,29 @@ def reproduce(
     overwrite: bool = False,
     report: Report | None = None,
     announce: Callable[[str], None] = lambda line: None,
-) -> list[ChapterResult]:
-    """Run the chapters of a size, one folder each, and write `report.html` and `report.md`.
+) -> list[CaseResult]:
+    """Run the cases of a size, one folder each, and write `report.html` and `report.md`.
 
-    A chapter that has finished is not run again, so that an interrupted reproduction goes on where
-    it stopped. The reports are written after every chapter.
+    A case that has finished is not run again, so that an interrupted reproduction goes on where
+    it stopped. The reports are written after every case.
 
     Parameters
     ----------
     folder
         Where run folders and reports go; made if it does not exist.
     size
-        How large the chapters are.
+        How large the cases are.
     overwrite
-        Whether finished chapters are run again, and run folders of other configurations replaced.
+        Whether finished cases are run again, and run folders of other configurations replaced.
     report
         As for `thalweg.experiments.run`.
     announce
-        Called with one line for each chapter: what begins, what was found.
+        Called with one line for each case: what begins, what was found.
 
     Returns
     -------
-    list of ChapterResult
-        What the reports hold: fewer than there are chapters if a run was stopped.
+    list of CaseResult
+        What the reports hold: fewer than there are cases if a run was stopped.
 
     Raises
     ------
@@ -72,24 +72,24 @@ def reproduce(
     folder, done = Path(folder), []
     kept = begun(folder, size, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    for chapter in chapters(size):
+    for case in cases(size):
         began = time.perf_counter()
-        path = folder / chapter.folder
+        path = folder / case.folder
         interrupt: Interrupted | None = None
         try:
-            if chapter.folder in kept and has_finished(path):
-                announce(f"{chapter.title}: finished before, in {path}")
-            elif chapter.folder in kept:
-                announce(f"{chapter.title}: continued, in {path}")
+            if case.folder in kept and has_finished(path):
+                announce(f"{case.title}: finished before, in {path}")
+            elif case.folder in kept:
+                announce(f"{case.title}: continued, in {path}")
                 prepare_to_resume(path, EXPERIMENTS).run(report)
             else:
-                announce(f"{chapter.title}: in {path}")
-                prepare(chapter.config, path, overwrite=overwrite).run(report)
+                announce(f"{case.title}: in {path}")
+                prepare(case.config, path, overwrite=overwrite).run(report)
         except Interrupted as caught:
             interrupt = caught
-        done.append(_result(chapter, path))
+        done.append(_result(case, path))
         _write(folder, size, done)
-        announce(f"{chapter.title}: {_verdicts(done[-1])}; {time.perf_counter() - began:.0f} s")
+        announce(f"{case.title}: {_verdicts(done[-1])}; {time.perf_counter() - began:.0f} s")
         if interrupt is not None:
             raise interrupt
         if any(run.summary["status"] == "stopped" for run in done[-1].runs):
@@ -98,7 +98,7 @@ def reproduce(
 
 
 def begun(folder: str | os.PathLike[str], size: Size, *, overwrite: bool) -> set[str]:
-    """Return the folders of chapters to go on with, once all others are known to be usable.
+    """Return the folders of cases to go on with, once all others are known to be usable.
 
     Raises
     ------
@@ -106,26 +106,24 @@ def begun(folder: str | os.PathLike[str], size: Size, *, overwrite: bool) -> set
         As `reproduce`; nothing has been changed then.
     """
     found = set()
-    for chapter in chapters(size):
-        path = Path(folder) / chapter.folder
-        if not overwrite and _holds(chapter, path):
-            found.add(chapter.folder)
+    for case in cases(size):
+        path = Path(folder) / case.folder
+        if not overwrite and _holds(case, path):
+            found.add(case.folder)
         else:
             RunFolder.check(path, overwrite=overwrite)
     return found
 
 
 def estimated_seconds(size: Size) -> float:
-    """Return about how long the chapters of a size will take, from a gradient of each, timed now.
+    """Return about how long the cases of a size will take, from a gradient of each, timed now.
 
     How many gradients a run is worth is known from earlier runs.
     """
     return sum(
         _OVERHEAD
-        + len(chapter.config.step_size)
-        * chapter.evaluations
-        * _gradient_seconds(*chapter.config.build())
-        for chapter in chapters(size)
+        + len(case.config.step_size) * case.evaluations * _gradient_seconds(*case.config.build())
+        for case in cases(size)
     )
 
 
@@ -144,25 +142,25 @@ def _gradient_seconds(problem: Problem, w: Any) -> float:
     return (time.perf_counter() - began) / 5
 
 
-def _holds(chapter: Chapter, path: Path) -> bool:
-    """Whether the folder holds a run of this very chapter, complete or not."""
+def _holds(case: Case, path: Path) -> bool:
+    """Whether the folder holds a run of this very case, complete or not."""
     if not (path / CONFIG).exists():
         return False
-    return RunFolder.open(path).read_config() == stored(chapter.config)
+    return RunFolder.open(path).read_config() == stored(case.config)
 
 
-def _result(chapter: Chapter, path: Path) -> ChapterResult:
+def _result(case: Case, path: Path) -> CaseResult:
     stored = load(path)
     assert stored.summary is not None
     runs = [
-        _run_result(chapter.config, stored.dataset.isel(run=number), summary)
+        _run_result(case.config, stored.dataset.isel(run=number), summary)
         for number, summary in enumerate(stored.summary["runs"])
     ]
-    return ChapterResult(
-        title=chapter.title,
-        description=chapter.description,
-        command=command_of(chapter.config, "DIR"),
-        folder=chapter.folder,
+    return CaseResult(
+        title=case.title,
+        description=case.description,
+        command=command_of(case.config, "DIR"),
+        folder=case.folder,
         figure=(path / FIGURE).read_bytes(),
         runs=runs,
         seconds=stored.summary["seconds"],
@@ -175,18 +173,18 @@ def _run_result(config: DescentExperiment, data: Any, summary: dict[str, Any]) -
     return RunResult(summary, judge(data, summary, str(rise) if rise else None))
 
 
-def _write(folder: Path, size: Size, done: list[ChapterResult]) -> None:
+def _write(folder: Path, size: Size, done: list[CaseResult]) -> None:
     heading = f"{HEADING}: {size.value} reproduction"
     for name, text in _reports(heading, done):
         with atomic_write(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 
-def _reports(heading: str, done: list[ChapterResult]) -> Iterator[tuple[str, str]]:
+def _reports(heading: str, done: list[CaseResult]) -> Iterator[tuple[str, str]]:
     yield HTML, page(heading, done)
     yield MARKDOWN, markdown(heading, done)
 
 
-def _verdicts(result: ChapterResult) -> str:
+def _verdicts(result: CaseResult) -> str:
     verdicts = [claim.verdict.value for run in result.runs for claim in run.claims]
     return ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
