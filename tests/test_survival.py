@@ -19,6 +19,7 @@ import xarray as xr
 
 import thalweg as tw
 from thalweg import cli, experiments, results
+from thalweg.cli import commands
 from thalweg.descent.codec import Codec
 from thalweg.descent.sharpness import MEMORIES
 from thalweg.display import Lines
@@ -191,7 +192,7 @@ def test_a_process_killed_while_jax_is_loaded_can_be_resumed(tmp_path, monkeypat
     command = ["run", "scalar", "--step-size", "0.25", "0.1", "--steps", "16"]
     command += ["--sharpness-every", "3", "--gfs-every", "5", "--out", str(tmp_path / "run")]
     with monkeypatch.context() as patch:
-        patch.setattr(cli, "_start_jax", killed)
+        patch.setattr(commands, "_start_jax", killed)
         with pytest.raises(KilledError):
             cli.main(command)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
@@ -205,7 +206,7 @@ def test_an_old_run_is_left_whole_until_the_new_one_begins(tmp_path, monkeypatch
 
     experiments.run(SHORT["scalar"], tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(cli, "_start_jax", killed)
+    monkeypatch.setattr(commands, "_start_jax", killed)
     with pytest.raises(KilledError):
         cli.main(["run", "scalar", "--out", str(tmp_path), "--steps", "2", "--overwrite"])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
