@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OF_DISTRIBUTION = {
     "scikit-learn": "sklearn",
+    "lazy-loader": "lazy_loader",
     "python-flint": "flint",
     "pytest-xdist": "pytest",
     "import-linter": "importlinter",

@@ -1,39 +1,8 @@
 """Run folders: what they hold, how they are written, and how they are filled.
 
-Nothing imported here imports JAX.
+Nothing imported here imports JAX. The public names are those of `__init__.pyi`.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-from thalweg.runs.contents import CHECKPOINT, CHECKPOINT_BEFORE, CONFIG, DATASET, FIGURE, SUMMARY
-from thalweg.runs.folder import RunFolder
-from thalweg.runs.results import Run, load
-from thalweg.runs.versions import versions
-
-if TYPE_CHECKING:
-    from thalweg.runs.figure import save_run_figure
-
-__all__ = [
-    "CHECKPOINT",
-    "CHECKPOINT_BEFORE",
-    "CONFIG",
-    "DATASET",
-    "FIGURE",
-    "SUMMARY",
-    "Run",
-    "RunFolder",
-    "load",
-    "save_run_figure",
-    "versions",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "save_run_figure":  # matplotlib is slow to import
-        return importlib.import_module("thalweg.runs.figure").save_run_figure
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -22,3 +22,7 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:  # a source tree that was never installed
         return "unknown"
+
+
+__version__ = _version("thalweg")
+"""The version of the package, which pyproject.toml sets."""
