@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from bad_inputs import thalweg
-from test_survival import assert_same, numbers
+from run_folders import assert_same, numbers
 from thalweg import cli, results
 from thalweg.runs import figure, saving
 from thalweg.runs.atomic_write import TEMPORARY

@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-import xarray as xr
 
 import thalweg as tw
+from run_folders import FINISHED, assert_same, numbers
 from thalweg import cli, experiments, results
 from thalweg.cli import commands
 from thalweg.descent.codec import Codec
@@ -49,9 +49,6 @@ SHORT = {
 }
 
 
-FINISHED = {"config.json", "result.nc", "summary.json", "figure.png"}
-
-
 class KilledError(BaseException):
     """In place of a signal that cannot be caught."""
 
@@ -60,21 +57,6 @@ class KilledError(BaseException):
 def save_at_every_report(monkeypatch):
     monkeypatch.setattr(saving, "INTERVAL", 0.0)
     monkeypatch.setattr(saving, "SHARE_OF_CHECKPOINTS", np.inf)
-
-
-def numbers(folder):
-    """Return everything in a run folder that must not depend on interruptions."""
-    stored = results.load(folder)
-    summary = dict(stored.summary)
-    del summary["seconds"]
-    return stored.dataset, stored.config, summary
-
-
-def assert_same(one, other):
-    xr.testing.assert_identical(one[0], other[0])
-    for name, values in one[0].variables.items():
-        assert values.values.tobytes() == other[0][name].values.tobytes(), name
-    assert one[1:] == other[1:]
 
 
 @pytest.mark.parametrize("name", SHORT)

@@ -9,7 +9,7 @@ import pytest
 import thalweg as tw
 from thalweg.problems import COST
 
-PAGE = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", tw.__all__)

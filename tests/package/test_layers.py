@@ -77,7 +77,7 @@ def test_the_checks_themselves_find_what_they_look_for():
 
 def test_rooms_import_one_way(capsys):
     """The contracts are in pyproject.toml."""
-    config = Path(__file__).parent.parent / "pyproject.toml"
+    config = Path(__file__).parents[2] / "pyproject.toml"
     assert lint_imports(config_filename=str(config), no_cache=True) == 0, capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from thalweg.scalar.flow_limit import solve_coordinates_first
 
-PAGE = Path(__file__).parent.parent / "docs" / "scalar-networks.md"
+PAGE = Path(__file__).parents[2] / "docs" / "scalar-networks.md"
 
 
 def flow_squares(w):

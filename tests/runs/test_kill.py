@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import deadly
-from test_survival import FINISHED, assert_same, numbers
+from run_folders import FINISHED, assert_same, numbers
 
 OPTIONS = [
     *("--samples", "8", "--widths", "4", "--steps", "10", "--rtol", "1e-2"),
