@@ -1,7 +1,7 @@
 """Locks that the file system refuses, lacks, or has lost: told as what they are."""
 
 import errno
-import json
+import fcntl
 import os
 import socket
 
@@ -9,7 +9,6 @@ import pytest
 
 from bad_inputs import snapshot, thalweg
 from thalweg import cli
-from thalweg.runs import lock
 from thalweg.runs.lock import LOCK, InUseError, Lock, who_uses
 
 FEW = ["--steps", 2, "--gfs-every", 2]
@@ -19,7 +18,7 @@ def refuse(monkeypatch, number):
     def flock(file, operation):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES, errno.EPERM])
@@ -27,7 +26,7 @@ def refuse(monkeypatch, number):
 def test_a_lock_that_fails_says_why(number, left_behind, tmp_path, monkeypatch):
     refuse(monkeypatch, number)
     if left_behind:
-        (tmp_path / LOCK).write_text('{"pid": 1, "host": "elsewhere"}')
+        (tmp_path / LOCK).write_text("1\nelsewhere\n")
     before = snapshot(tmp_path)
     code, out, err = thalweg("run", "scalar", "--out", tmp_path, *FEW)
     is_of_disk = number in (errno.EIO, errno.ESTALE)
@@ -54,16 +53,16 @@ def test_without_locks_the_file_is_the_lock(number, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "is_free"),
     [
-        ({"pid": 2**22 + 1, "host": socket.gethostname()}, True),  # no process has this number
-        ({"pid": os.getpid(), "host": socket.gethostname()}, False),
-        ({"pid": 2**22 + 1, "host": "elsewhere"}, False),
-        ({"pid": 2**99, "host": socket.gethostname()}, False),
-        ("", False),
+        ((2**22 + 1, socket.gethostname()), True),  # no process has this number
+        ((os.getpid(), socket.gethostname()), False),
+        ((2**22 + 1, "elsewhere"), False),
+        ((2**99, socket.gethostname()), False),
+        ((), False),
     ],
 )
 def test_without_locks_what_may_be_in_use_is_left_alone(content, is_free, tmp_path, monkeypatch):
     refuse(monkeypatch, errno.ENOTSUP)
-    (tmp_path / LOCK).write_text(content and json.dumps(content))
+    (tmp_path / LOCK).write_text("".join(f"{line}\n" for line in content))
     if is_free:
         assert who_uses(tmp_path) is None
         Lock.take(tmp_path).release()
@@ -74,7 +73,7 @@ def test_without_locks_what_may_be_in_use_is_left_alone(content, is_free, tmp_pa
 
 
 def test_with_locks_a_file_without_its_process_is_none(tmp_path):
-    (tmp_path / LOCK).write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+    (tmp_path / LOCK).write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
     assert who_uses(tmp_path) is None
     held = Lock.take(tmp_path)
     assert who_uses(tmp_path) is not None
@@ -84,28 +83,25 @@ def test_with_locks_a_file_without_its_process_is_none(tmp_path):
 
 
 def test_a_lock_whose_file_was_removed_meanwhile_is_taken_again(tmp_path, monkeypatch):
-    really, number = lock.fcntl.flock, 0
+    really, path, removed = fcntl.flock, tmp_path / LOCK, []
 
     def flock(file, operation):
-        nonlocal number
-        number += 1
-        if number == 1:
-            (tmp_path / LOCK).unlink()
+        if not removed and path.exists():
+            removed.append(path.unlink())
         really(file, operation)
 
-    monkeypatch.setattr(lock.fcntl, "flock", flock)
-    Lock.take(tmp_path).release()
-    assert number == 2
-
-
-def test_without_flock_no_process_is_touched_to_see_whether_it_is_there(tmp_path, monkeypatch):
-    def kill(pid, number):
-        pytest.fail("on Windows this ends the process")
-
-    monkeypatch.setattr(lock, "fcntl", None)
-    monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setattr(fcntl, "flock", flock)
     held = Lock.take(tmp_path)
-    with pytest.raises(InUseError, match=f"remove {tmp_path / LOCK}"):
-        Lock.take(tmp_path)
+    assert removed
+    assert path.exists()
     held.release()
-    assert list(tmp_path.iterdir()) == []
+
+
+def test_to_ask_changes_nothing_for_whoever_holds_it(tmp_path):
+    held = Lock.take(tmp_path)
+    before = snapshot(tmp_path)
+    assert who_uses(tmp_path) == who_uses(tmp_path) is not None
+    assert snapshot(tmp_path) == before
+    held.release()
+    assert who_uses(tmp_path) is None
+    assert snapshot(tmp_path) == {}

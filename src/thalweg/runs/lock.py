@@ -1,31 +1,32 @@
 """One process at a time in a run folder: a lock that the operating system takes back.
 
-The lock is `flock`'s, on a file that also says who holds it. It ends with its process, however that
-ends: a file that is left behind without its process is no lock, and the next one takes it over.
+The lock is filelock's, on a file that also says who holds it. It ends with its process, however
+that ends: a file that is left behind without its process is no lock, and the next one takes it
+over.
 
-Where the file system has no locks (or the system has none), the file itself is the lock: only one
-process can have made it. One that its process has left behind is taken over if it says that the
-process ran on this host, and no such process is there; else it has to be removed by hand.
+Where the file system has no locks, the file itself is the lock: only one process can have made it.
+One that its process has left behind is taken over if it says that the process ran on this host, and
+no such process is there; else it has to be removed by hand.
 """
 
 import errno
-import json
 import os
 import socket
+import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Self
 
-try:
-    import fcntl
-except ImportError:  # Windows has no flock
-    fcntl = None  # type: ignore[assignment]
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout, lock_descriptor
+
+from thalweg.runs.atomic_write import TEMPORARY
 
 LOCK = ".thalweg-lock"
 """Name of the file in the folder."""
 
-_HELD = {errno.EWOULDBLOCK, errno.EAGAIN}
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_PATIENCE = 0.1  # seconds, for those who only ask, or are just leaving
 
 
 class InUseError(OSError):
@@ -35,8 +36,8 @@ class InUseError(OSError):
 class Lock:
     """A folder that this process has for itself until `release`."""
 
-    def __init__(self, path: Path, file: IO[str]):
-        self._path, self._file = path, file
+    def __init__(self, path: Path, lock: BaseFileLock):
+        self._path, self._lock = path, lock
 
     @classmethod
     def take(cls, folder: Path) -> Self:
@@ -51,133 +52,77 @@ class Lock:
         OSError
             The file could not be locked for another reason, which the message says.
         """
-        path = folder / LOCK
-        while True:
-            file, is_new = _opened(path)
-            try:
-                _flock(file, path, is_new=is_new)
-                # Whoever had it before may have removed the file while we waited to open it.
-                if _is_at(file, path):
-                    break
-            except BaseException:
-                _close(file)
-                if is_new:
-                    with suppress(OSError):
-                        path.unlink()
-                raise
-            _close(file)
-        lock = cls(path, file)
+        path, advice = folder / LOCK, "wait until it ends, stop it, or choose another folder"
         try:
-            file.truncate(0)
-            json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
-            file.flush()
-        except BaseException:
-            lock.release()
+            if _has_locks(folder):
+                kind = partial(FileLock, fallback_to_soft=False, on_acquired=partial(_sign, path))
+            else:
+                kind = partial(SoftFileLock)
+                advice += f"; if it has ended, remove {path} (the file system has no locks)"
+            lock = kind(path, timeout=_PATIENCE, poll_interval=_PATIENCE / 5, thread_local=False)
+            lock.acquire()
+        except Timeout as error:
+            raise InUseError(f"{folder} is in use by {_holder(path)}: {advice}") from error
+        except OSError as error:
+            if error.filename is None:  # of the lock or the note, not of opening the file
+                why = f"it cannot be locked: {error.strerror}"
+                raise OSError(error.errno, why, str(path)) from error
+            if isinstance(error, PermissionError):
+                raise PermissionError(
+                    f"{folder} cannot be written to: change its permissions, or choose another"
+                ) from error
             raise
-        return lock
+        return cls(path, lock)
 
     def release(self) -> None:
         """Give the folder back; to do so twice is no mistake, and it never fails."""
-        if not self._file.closed:
-            if fcntl is None:  # Windows removes no open file
-                _close(self._file)
-            with suppress(OSError):  # a file without its process is no lock
-                self._path.unlink(missing_ok=True)
-            _close(self._file)
+        if self._lock.is_locked:
+            with suppress(OSError):  # Windows removes no open file, and filelock its own
+                if isinstance(self._lock, FileLock):
+                    self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._lock.release()
 
 
 def who_uses(folder: Path) -> str | None:
     """Return the process that has locked a folder, as far as can be told; `None` for nobody."""
-    try:
-        with (folder / LOCK).open(encoding="utf-8") as file:
-            # A shared lock: of those who only ask, none is in the way of another.
-            failure = _failure(file, shared=True)
-            is_held = failure is not None and (
-                failure.errno in _HELD
-                or (failure.errno in _UNSUPPORTED and not _is_left_behind(_holder(file)))
-            )
-            return _described(_holder(file)) if is_held else None
-    except OSError:
-        return None
-
-
-def _opened(path: Path) -> tuple[IO[str], bool]:
-    """Return the file, open, and whether it was made just now."""
-    try:
-        try:
-            return path.open("x+", encoding="utf-8"), True
-        except FileExistsError:
-            return path.open("a+", encoding="utf-8"), False
-    except PermissionError as error:
-        raise PermissionError(
-            f"{path.parent} cannot be written to: change its permissions, or choose another"
-        ) from error
-
-
-def _is_at(file: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _close(file: IO[str]) -> None:
-    with suppress(OSError):  # of what could not be written before; it is closed all the same
-        file.close()
-
-
-def _failure(file: IO[str], *, shared: bool) -> OSError | None:
-    """Lock the file, or return why not."""
-    try:
-        if fcntl is None:
-            raise OSError(errno.ENOTSUP, "no locks")
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
-        return error
+    with suppress(OSError):
+        if (folder / LOCK).exists():
+            try:
+                Lock.take(folder).release()
+            except InUseError:
+                return _holder(folder / LOCK)
     return None
 
 
-def _flock(file: IO[str], path: Path, *, is_new: bool) -> None:
-    failure = _failure(file, shared=False)
-    if failure is None:
-        return
-    holder, advice = _holder(file), "wait until it ends, stop it, or choose another folder"
-    if failure.errno in _UNSUPPORTED:
-        if is_new or _is_left_behind(holder):
-            return
-        advice += f"; if it has ended, remove {path} (the file system has no locks)"
-    elif failure.errno not in _HELD:
-        raise OSError(
-            failure.errno, f"it cannot be locked: {failure.strerror}", str(path)
-        ) from failure
-    raise InUseError(f"{path.parent} is in use by {_described(holder)}: {advice}") from failure
+def _has_locks(folder: Path) -> bool:
+    """Whether files can be locked there; or raise why that fails, on a file that nobody else has.
+
+    filelock takes a lock that is refused by EACCES for one that another holds.
+    """
+    with tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY) as file:
+        try:
+            if not lock_descriptor(file.fileno(), blocking=False):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            return False
+    return True
 
 
-def _described(holder: dict[str, Any]) -> str:
-    if not holder:  # it has not said so yet
-        return "another process"
-    return f"process {holder.get('pid')} on {holder.get('host')}"
-
-
-def _holder(file: IO[str]) -> dict[str, Any]:
-    file.seek(0)
+def _sign(path: Path, file: int) -> None:
+    """Say in the file who has locked it, as filelock does where the file is the lock."""
     try:
-        content = json.loads(file.read())
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+        os.ftruncate(file, 0)
+        os.write(file, f"{os.getpid()}\n{socket.gethostname()}\n".encode())
+    except OSError:
+        path.unlink()
+        raise
 
 
-def _is_left_behind(holder: dict[str, Any]) -> bool:
-    """Whether the process that is said to hold the lock ran on this host, and is gone."""
-    if fcntl is None:  # to ask Windows is to end that process
-        return False
-    if holder.get("host") != socket.gethostname() or not isinstance(holder.get("pid"), int):
-        return False
-    try:
-        os.kill(holder["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
+def _holder(path: Path) -> str:
+    with suppress(OSError, ValueError):
+        process, host, *_ = path.read_text(encoding="utf-8").splitlines()
+        return f"process {process} on {host.partition('?')[0]}"
+    return "another process"  # it has not said so yet
