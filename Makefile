@@ -1,20 +1,31 @@
-# `make demo`: the main job. `make test`: linter, type checker, tests. Both set up their own environment.
+# `make demo`: the main job. `make test`: linter, type checker, and tests of every kind, in minutes.
+# `make test-all`: all tests; `make test-rest`: those that `make test` leaves out.
+# Each sets up its own environment.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEMO   ?= runs/digits-mlp
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test format clean
+.PHONY: demo check test test-all test-rest format clean
 
 demo: $(STAMP)
 	$(BIN)/thalweg run digits-mlp --out $(DEMO) --overwrite
 
-test: $(STAMP)
+check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test: check
+	$(PYTEST) -m "not slow and not survival"
+
+test-all: check
+	$(PYTEST)
+
+test-rest: $(STAMP)
+	$(PYTEST) -m "slow or survival"
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from marks import slow
 from thalweg import cli, results
 from thalweg.display import Lenient
 
@@ -36,7 +37,7 @@ GONE = OSError(errno.EIO, "Input/output error")  # a terminal that was closed
 CLOSED = ValueError("I/O operation on closed file")
 
 
-@pytest.mark.parametrize("after", [0, 4])
+@pytest.mark.parametrize("after", [4, *slow(0)])
 @pytest.mark.parametrize("error", [FULL, GONE, CLOSED, BrokenPipeError(errno.EPIPE, "")])
 def test_a_display_that_fails_is_dropped_and_the_run_goes_on(error, after, tmp_path, monkeypatch):
     streams = Failing(error), Failing(error, after)

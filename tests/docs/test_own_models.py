@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 
 import jax
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "own-models.md").read_text(encoding="utf-8")
@@ -13,6 +14,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = re.findall(r"^thalweg run network (.*)$", PAGE, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_python_blocks_run_one_after_the_other(capsys):
     names: dict = {}
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):

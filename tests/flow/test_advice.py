@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import thalweg as tw
+from cases import terms
 from thalweg import Status
 
 
@@ -18,11 +19,11 @@ def status_of(loss, w, budget=60_000):
 @pytest.mark.parametrize(
     "loss",
     [
-        jnp.sum,
-        lambda w: -jnp.sum(w**2),
-        lambda w: w[0] ** 2 - w[1] ** 2,
-        lambda w: -jnp.sum(w**4),
-        lambda w: 1e-6 * jnp.sum(w) + 1e3,
+        terms(linear=1),
+        terms(quadratic=-1),
+        terms(quadratic=[1, -1]),
+        terms(quartic=-1),
+        terms(linear=1e-6, constant=[1e3, 0]),
     ],
     ids=["linear", "concave", "indefinite", "in finite time", "small slope"],
 )
@@ -31,6 +32,7 @@ def test_a_loss_that_falls_without_bound(loss):
     assert "without bound" in Status.UNBOUNDED.advice
 
 
+@pytest.mark.slow
 def test_a_deep_minimum_is_not_taken_for_none():
     """From near zero, where the loss is zero, down to -1e9 in slow directions."""
     curvatures = jnp.array([1.0, 1e-3, 1e-5])
@@ -44,6 +46,7 @@ def test_a_deep_minimum_is_not_taken_for_none():
     assert abs(flow.sharpness - 1) <= flow.sharpness_error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "w"),
     [
@@ -70,7 +73,7 @@ def test_descent_from_where_the_gradient_is_not_finite_does_not_blame_the_step_s
     for message in run.message:
         assert "gradient is not finite" in message
         assert "choose a step size" not in message
-    run = tw.descend(lambda w: jnp.sum(w**4), jnp.ones(2), step_size=9.0, steps=9)
+    run = tw.descend(terms(quartic=1), jnp.ones(2), step_size=9.0, steps=9)
     assert run.status == ["diverged"]
     assert "choose a step size below 9" in run.message[0]
 
@@ -82,6 +85,7 @@ def test_a_descent_whose_gradient_fails_on_the_way():
     assert "from step 3: the loss is 0, but its gradient is not finite" in run.message[0]
 
 
+@pytest.mark.slow
 def test_an_infimum_that_is_not_attained():
     for loss in (lambda w: jnp.sum(jnp.exp(-w)), lambda w: jnp.sum(jax.nn.softplus(-w))):
         assert status_of(loss, [1.0, 2.0]) is Status.NO_MINIMISER_FOUND

@@ -8,6 +8,8 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 import thalweg as tw
+from cases import RECURRENT, deep_linear, elman, recurrent, terms
+from marks import slow
 from thalweg.flow import Stabilized, Status
 from thalweg.problems import flatten
 
@@ -21,72 +23,57 @@ def covers(found, right):
     return abs(found.sharpness - right) <= found.sharpness_error
 
 
-def elman(w, x):
-    def step(h, u):
-        return jnp.tanh(h @ w["h"] + u[:, None] * w["x"][None, :]), None
-
-    return jax.lax.scan(step, jnp.zeros((len(x), 4)), x.T)[0] @ w["o"]
-
-
-SHAPES = {"h": (4, 4), "x": (4,), "o": (4,)}
-
-
-def recurrent(seed):
-    """Return a recurrent network of six steps, and a start."""
-    x = jax.random.normal(jax.random.key(3), (5, 6))
-    keys = jax.random.split(jax.random.key(seed), 3)
-    w = {n: jax.random.normal(key, SHAPES[n]) for key, n in zip(keys, SHAPES, strict=True)}
-    return tw.Supervised(elman, x, jnp.sin(x[:, 0])), w
-
-
 # By SciPy's LSODA at 1e-10 with the dense Hessian.
-RECURRENT = {0: 68.18286119, 12: 122.26180820, 6: 5.446862}
+SHARPNESS_OF_RECURRENT = {0: 68.18286119, 12: 122.26180820, 6: 5.446862}
 
 
-@pytest.mark.parametrize("seed", RECURRENT)
+@pytest.mark.parametrize("seed", slow(*SHARPNESS_OF_RECURRENT))
 def test_recurrent_networks(seed):
     found = tw.gradient_flow_solution(*recurrent(seed))
     assert found.converged
-    assert covers(found, RECURRENT[seed])
+    assert covers(found, SHARPNESS_OF_RECURRENT[seed])
 
 
+@pytest.mark.slow
 def test_an_accidental_agreement_of_two_tolerances_is_seen_through():
     """A recurrent network of 20 steps: the finer of two tolerances happens to err more."""
     rng = np.random.default_rng(103)
     x = jnp.asarray(rng.standard_normal((5, 20)))
-    w = {name: jnp.asarray(1.2 * rng.standard_normal(shape)) for name, shape in SHAPES.items()}
+    w = {name: jnp.asarray(1.2 * rng.standard_normal(shape)) for name, shape in RECURRENT.items()}
     found = tw.gradient_flow_solution(tw.Supervised(elman, x, jnp.sin(x[:, 0])), w)
     assert found.converged
     assert covers(found, 22213.321204)  # by SciPy's LSODA and Radau at 1e-10
 
 
-def decayed(decay):
-    return lambda w: 0.5 * (jnp.prod(w) - 1) ** 2 + 0.5 * decay * jnp.sum(w**2)
+def decayed(decay, size=2):
+    return terms(size, product=1, quadratic=0.5 * decay)
 
 
 @pytest.mark.parametrize(
     ("start", "decay"),
     # A decay below the tolerance: beside the valley's floor the loss curves downwards along it.
-    [((3.0, 0.2), 1e-9), ((3.0, 0.2), 1e-3), ((3.0, 1.0, 0.3), 1e-7)],
+    [((3.0, 0.2), 1e-9), ((3.0, 0.2), 1e-3), *slow(((3.0, 1.0, 0.3), 1e-7))],
 )
 def test_weight_decay_leads_to_the_balanced_minimum(start, decay):
     depth = len(start)
     # On the diagonal: (s^D - 1) s^(D-1) + decay s = 0.
     s = brentq(lambda s: (s**depth - 1) * s ** (depth - 2) + decay, 0.9, 1.0, xtol=1e-15)
-    found = tw.gradient_flow_solution(decayed(decay), jnp.asarray(start))
+    loss = decayed(decay, depth)
+    found = tw.gradient_flow_solution(loss, jnp.asarray(start))
     assert found.converged
-    assert covers(found, top(decayed(decay), [s] * depth))
+    assert covers(found, top(loss, [s] * depth))
 
 
+@pytest.mark.slow
 def test_an_unbounded_tail_beside_a_minimum_does_not_settle():
     found = tw.gradient_flow_solution(lambda w: jnp.exp(-w[0]) + w[1] ** 2, jnp.asarray([1.0, 1.0]))
     assert not found.status.is_settled
 
 
 def test_a_slow_pull_along_the_valley_is_followed():
-    def loss(w):
-        return 0.5 * (w[0] * w[1] - 1) ** 2 + 0.5e-6 * (w[0] - 3) ** 2
-
+    # ½ (w₀ w₁ - 1)² + ½e-6 (w₀ - 3)²
+    pull = {"quadratic": [0.5e-6, 0], "linear": [-3e-6, 0], "constant": [4.5e-6, 0]}
+    loss = terms(product=1, **pull)
     found = tw.gradient_flow_solution(loss, jnp.asarray([1.5, 0.2]))
     assert found.converged
     assert covers(found, 9 + 1 / 9)
@@ -99,26 +86,30 @@ def test_a_drift_too_slow_for_the_method_is_not_settled():
     assert not found.status.is_settled
 
 
-@pytest.mark.parametrize("a", [0.2, 0.5])
-@pytest.mark.parametrize("method", [None, Stabilized()])
+def squared_hinge(w):
+    return 0.5 * jnp.maximum(0.0, 1 - w[0] * w[1]) ** 2
+
+
+@pytest.mark.parametrize("a", [0.2, *slow(0.5)])
+@pytest.mark.parametrize("method", [None, *slow(Stabilized())])
 def test_a_squared_hinge_is_met_from_its_active_side(a, method):
     # As in the scalar network, a² - b² is conserved, and the flow ends on ab = 1.
-    found = tw.gradient_flow_solution(
-        lambda w: 0.5 * jnp.maximum(0.0, 1 - w[0] * w[1]) ** 2, jnp.asarray([a, 1.0]), method=method
-    )
+    found = tw.gradient_flow_solution(squared_hinge, jnp.asarray([a, 1.0]), method=method)
     balance = 1 - a**2
     assert found.status is Status.SET_VALUED
     assert found.sharpness == pytest.approx(np.sqrt(balance**2 + 4), rel=1e-3)
     assert covers(found, np.sqrt(balance**2 + 4))
 
 
+def two_hinges(w):
+    hinges = jnp.maximum(0.0, 1 - w) ** 2
+    return 0.5 * hinges[0] + 0.05 * hinges[1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [None, Stabilized()])
 def test_an_edge_that_is_reached_before_the_rest_is_covered(method):
-    def loss(w):
-        hinges = jnp.maximum(0.0, 1 - w) ** 2
-        return 0.5 * hinges[0] + 0.05 * hinges[1]
-
-    found = tw.gradient_flow_solution(loss, jnp.zeros(2), method=method)
+    found = tw.gradient_flow_solution(two_hinges, jnp.zeros(2), method=method)
     assert covers(found, 1.0)
 
 
@@ -126,20 +117,18 @@ def products(w):
     return 0.5 * jnp.sum((w[0] * w[1] - jnp.asarray([1.0, 0.5, 0.2])) ** 2)
 
 
-@pytest.mark.parametrize(("scale", "method"), [(0.01, None), (0.1, Stabilized()), (1.0, None)])
+@pytest.mark.parametrize(
+    ("scale", "method"), [(1.0, None), *slow((0.01, None), (0.1, Stabilized()))]
+)
 def test_the_global_minimum_of_a_factorisation_is_no_saddle(scale, method):
     found = tw.gradient_flow_solution(products, jnp.full((2, 3), scale), method=method)
     assert found.converged
     assert covers(found, 2.0)  # balanced: each pair ends at (√y, √y), whose curvature is 2 y
 
 
+@pytest.mark.slow
 def test_a_plateau_that_the_flow_leaves_is_no_saddle():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(20, 5))
-    y = x @ rng.normal(size=(5, 3))
-    problem = tw.Supervised(lambda w, x: x @ w["a"] @ w["b"], x, y)
-    w = {"a": jnp.asarray(rng.normal(size=(5, 4))), "b": jnp.asarray(rng.normal(size=(4, 3)))}
-    flat, v = flatten(problem, jax.tree.map(lambda a: 1e-4 * a, w))
+    flat, v = flatten(*deep_linear(scale=1e-4))
     velocity = jax.jit(lambda v: -flat.gradient(v))
     path = solve_ivp(
         lambda t, v: np.asarray(velocity(v)), (0, 1e3), v, method="LSODA", rtol=1e-11, atol=1e-13
@@ -153,9 +142,9 @@ def test_a_plateau_that_the_flow_leaves_is_no_saddle():
 @pytest.mark.parametrize(
     ("loss", "start"),
     [
-        (lambda w: w[0] ** 2 - w[1] ** 2 + 0.25 * w[1] ** 4, [1.0, 0.0]),
-        (lambda w: 0.5 * (w[0] * w[1] - 1) ** 2, [1.0, -1.0]),
-        (products, [[0.5, 0.5, 0.5], [-0.5, 0.5, 0.5]]),
+        (terms(quadratic=[1, -1], quartic=[0, 0.25]), [1.0, 0.0]),
+        (terms(product=1), [1.0, -1.0]),
+        *slow((products, [[0.5, 0.5, 0.5], [-0.5, 0.5, 0.5]])),
     ],
 )
 @pytest.mark.parametrize("method", [None, Stabilized()])
@@ -164,21 +153,24 @@ def test_a_saddle_that_only_rounding_would_leave_is_one(loss, start, method):
     assert found.status is Status.SADDLE
 
 
+SEPARABLE = np.random.default_rng(1).normal(size=(20, 3))
+SEPARABLE *= np.sign(SEPARABLE[:, :1])
+WITHOUT_MINIMUM = (
+    lambda w: jnp.exp(-w[0]),
+    lambda w: 1 / w[0],
+    lambda w: jnp.mean(jnp.logaddexp(0.0, -SEPARABLE @ w)),
+)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [None, Stabilized()])
 def test_a_loss_without_minimum_is_told(method):
-    x = np.random.default_rng(1).normal(size=(20, 3))
-    x *= np.sign(x[:, :1])
-    losses = (
-        lambda w: jnp.exp(-w[0]),
-        lambda w: 1 / w[0],
-        lambda w: jnp.mean(jnp.logaddexp(0.0, -x @ w)),
-    )
-    for loss in losses:
+    for loss in WITHOUT_MINIMUM:
         found = tw.gradient_flow_solution(loss, jnp.asarray([1.0, 1.0, 0.5]), method=method)
         assert found.status is Status.NO_MINIMISER_FOUND
 
 
 def test_a_minimum_without_curvature_is_not_taken_for_exact():
-    found = tw.gradient_flow_solution(lambda w: jnp.sum(w**4), jnp.asarray([1.0, 0.5]))
+    found = tw.gradient_flow_solution(terms(quartic=1), jnp.asarray([1.0, 0.5]))
     assert found.status is Status.INACCURATE
     assert covers(found, 0.0)

@@ -8,6 +8,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import thalweg as tw
+from marks import slow
 from thalweg.flow import Exponential, Stabilized
 from thalweg.flow.exponential import krogstad, linearize, phi_functions
 from thalweg.models import mlp, mlp_init
@@ -70,7 +71,7 @@ def test_a_step_has_order_four_and_converges_to_the_flow():
     assert np.all(slopes < 5.5)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *slow(1, 2)])
 def test_the_limit_of_squared_regression_is_that_of_the_closed_form(seed):
     rng = np.random.default_rng(seed)
     problem = tw.SquaredRegression(rng.standard_normal((3, 6)), rng.standard_normal(3))
@@ -84,6 +85,7 @@ def test_the_limit_of_squared_regression_is_that_of_the_closed_form(seed):
     assert found.loss < 1e-20
 
 
+@pytest.mark.slow
 def test_it_is_chosen_where_residuals_are_few_and_the_flow_is_stiff():
     stiff, w = flatten(*fit(frequency=12.0, width=24))
     assert Exponential.applies(stiff, w)
@@ -103,6 +105,7 @@ def test_samples_that_influence_each_other_are_left_to_the_stabilised_method():
     assert not Exponential.applies(*flatten(problem, w))
 
 
+@pytest.mark.slow
 def test_targets_that_contradict_each_other_are_left_to_the_stabilised_method():
     x = jnp.repeat(X, 2, axis=0)
     y = jnp.sin(2 * x) + jnp.tile(jnp.array([[-1.0], [1.0]]), (8, 1))

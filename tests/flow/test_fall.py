@@ -8,18 +8,11 @@ import numpy as np
 import pytest
 
 import thalweg as tw
+from cases import smooth_network, squared_regression
+from marks import slow
 from thalweg.flow import Exponential, Stabilized, Status, gfs_sharpness_fall
-from thalweg.models import mlp, mlp_init
 
 STABILIZED = Stabilized()
-
-
-def regression(seed):
-    rng = np.random.default_rng([5, seed])
-    x = rng.normal(size=(6, 10))
-    problem = tw.SquaredRegression(x, x @ rng.normal(size=10))
-    w = {name: jnp.asarray(rng.uniform(0.3, 1.2, 10)) for name in ("u", "v")}
-    return problem, w
 
 
 def descended(problem, w, step_size=0.01):
@@ -30,7 +23,7 @@ def descended(problem, w, step_size=0.01):
 def test_falls_are_covered_and_sharper_than_the_values():
     covered, gains = [], []
     for seed in range(6):
-        problem, w = regression(seed)
+        problem, w = squared_regression(seed)
         w_next = descended(problem, w)
         here, there = (tw.gradient_flow_solution(problem, v, rtol=1e-8) for v in (w, w_next))
         exact = here.sharpness - there.sharpness
@@ -44,7 +37,7 @@ def test_falls_are_covered_and_sharper_than_the_values():
 
 
 def test_a_step_too_small_for_two_values_is_decided_by_its_fall():
-    problem, w = regression(3)
+    problem, w = squared_regression(3)
     w_next = descended(problem, w, 1e-3)
     one, other = (tw.gradient_flow_solution(problem, v, method=STABILIZED) for v in (w, w_next))
     assert abs(one.sharpness - other.sharpness) < one.sharpness_error + other.sharpness_error
@@ -54,11 +47,9 @@ def test_a_step_too_small_for_two_values_is_decided_by_its_fall():
     assert abs(fall.fall) > 10 * fall.error
 
 
-@pytest.mark.parametrize("method", [STABILIZED, Exponential()])
+@pytest.mark.parametrize("method", slow(STABILIZED, Exponential()))
 def test_networks_agree_with_tight_solves(method):
-    x = jnp.linspace(-1, 1, 3)[:, None]
-    problem = tw.Supervised(mlp, x, jnp.sin(2 * x))
-    w = mlp_init(jax.random.key(1), (1, 8, 1), jnp.float64)
+    problem, w = smooth_network(seed=1)
     w_next = descended(problem, w, 1e-3)
     tight = [tw.gradient_flow_solution(problem, v, rtol=1e-6, method=method) for v in (w, w_next)]
     solution = tw.gradient_flow_solution(problem, w, rtol=1e-3, method=method)
@@ -69,14 +60,14 @@ def test_networks_agree_with_tight_solves(method):
 
 
 def test_a_start_does_not_fall_from_itself():
-    problem, w = regression(0)
+    problem, w = squared_regression(0)
     solution = tw.gradient_flow_solution(problem, w, method=STABILIZED)
     fall = gfs_sharpness_fall(problem, w, w, solution=solution)
     assert abs(fall.fall) <= fall.error < 1e-6 * solution.sharpness
 
 
 def test_closed_forms_fall_between_two_exact_values():
-    problem, w = regression(1)
+    problem, w = squared_regression(1)
     w_next = descended(problem, w)
     values = [tw.gradient_flow_solution(problem, v) for v in (w, w_next)]
     fall = gfs_sharpness_fall(problem, w, w_next)
@@ -85,7 +76,7 @@ def test_closed_forms_fall_between_two_exact_values():
 
 
 def test_what_cannot_be_followed_is_a_status():
-    problem, w = regression(2)
+    problem, w = squared_regression(2)
     w_next = descended(problem, w)
     spent = tw.gradient_flow_solution(
         problem, w, method=STABILIZED, max_gradient_evaluations=50, rtol=1e-6
@@ -108,7 +99,7 @@ def test_other_shapes_are_refused_in_one_line():
 
 
 def test_a_run_measures_falls_where_its_bars_leave_them_open():
-    problem, w = regression(4)
+    problem, w = squared_regression(4)
     measured = tw.GFSSharpness(every=1, method=STABILIZED, rtol=1e-3)
     data = tw.descend(problem, w, step_size=1e-3, steps=3, measurements=[measured]).dataset
     data = data.isel(run=0)

@@ -5,17 +5,16 @@ import jax.numpy as jnp
 import pytest
 
 import thalweg as tw
-from thalweg.models import mlp, mlp_init
+from cases import smooth_network
 
 
-def problem_and_start(dtype, seed=0):
-    keys = jax.random.split(jax.random.key(seed), 2)
-    x = jax.random.normal(keys[0], (12, 3))
-    w = mlp_init(keys[1], (3, 8, 1))
-    cast = jax.tree.map(lambda leaf: leaf.astype(dtype), (x, jnp.sin(x[:, :1]), w))
-    return tw.Supervised(lambda w, x: mlp(w, x), *cast[:2]), cast[2]
+def problem_and_start(dtype):
+    problem, w = smooth_network()
+    cast = jax.tree.map(lambda leaf: leaf.astype(dtype), (problem.x, problem.y, w))
+    return tw.Supervised(problem.predict, *cast[:2]), cast[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rtol", "status"), [(1e-2, tw.Status.CONVERGED), (1e-4, tw.Status.INACCURATE)]
 )

@@ -1,8 +1,4 @@
-"""Gradient flow to its limit: integrated against closed forms and SciPy; statuses; bad input.
-
-Most of the time goes into compiling, once for each structure: problems that differ in their data
-alone share it, which is why the activation is data here.
-"""
+"""Gradient flow to its limit: integrated against closed forms and SciPy; statuses; bad input."""
 
 import logging
 
@@ -15,8 +11,9 @@ from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 
 import thalweg as tw
+from cases import ACTIVATIONS, ONE_LAYER, TWO_LAYERS, classifier, scalar_network, smooth_network
+from marks import slow
 from thalweg.flow import ClosedForm, RungeKutta4, Stabilized, Status
-from thalweg.models import mlp, mlp_init
 from thalweg.problems import COST, Problem, flatten
 
 STABILIZED = Stabilized()
@@ -29,22 +26,10 @@ def agree(one, other):
 # Closed forms against the integrated flow
 
 
-def scalar_start(depth, seed):
-    """Return a random start away from saddles; about every second product is negative."""
-    rng = np.random.default_rng([depth, seed])
-    magnitude, signs = rng.uniform(0.7, 1.5, depth), rng.choice([-1.0, 1.0], depth)
-    signs[0] *= np.prod(signs) * (-1) ** seed
-    if seed % 2:  # the smallest coordinate crosses zero: keep it clear of the next
-        order = np.argsort(magnitude)
-        magnitude[order[0]] = 0.5 * magnitude[order[1]]
-    return jnp.asarray(signs * magnitude)
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("depth", [2, 3, 5, 10])
+@pytest.mark.parametrize("seed", [0, 1, *slow(2, 3, 4)])
+@pytest.mark.parametrize("depth", [3, *slow(2, 5, 10)])
 def test_scalar_networks_integrated_agree_with_the_closed_form(depth, seed):
-    network = tw.ScalarNetwork(depth, target=[1.0, 0.5, 1.4][seed % 3])
-    w = scalar_start(depth, seed)
+    network, w = scalar_network(depth, seed)
     assert np.sign(np.prod(w)) == (-1) ** seed
     exact = tw.gradient_flow_solution(network, w, rtol=1e-7)
     found = tw.gradient_flow_solution(network, w, rtol=1e-7, method=STABILIZED)
@@ -59,8 +44,8 @@ def test_scalar_networks_integrated_agree_with_the_closed_form(depth, seed):
     np.testing.assert_allclose(np.subtract.outer(found.w**2, found.w**2), balances, atol=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("shape", [(8, 3), (3, 5)])
+@pytest.mark.parametrize("seed", [0, 1, *slow(*range(2, 10))])
+@pytest.mark.parametrize("shape", [(3, 5), *slow(((8, 3),))])
 def test_squared_regression_integrated_agrees_with_the_closed_form(shape, seed):
     rng = np.random.default_rng([*shape, seed])
     problem = tw.SquaredRegression(rng.normal(size=shape), rng.normal(size=shape[0]))
@@ -81,31 +66,6 @@ def test_squared_regression_integrated_agrees_with_the_closed_form(shape, seed):
 
 
 # The error bar against SciPy
-
-
-class Network(eqx.Module):
-    """A fully connected network whose activation is a combination of three, chosen by data."""
-
-    mix: jax.Array
-
-    def __call__(self, w, x):
-        def activation(z):
-            tanh, softplus, gelu = self.mix.astype(x.dtype)
-            return tanh * jnp.tanh(z) + softplus * jax.nn.softplus(z) + gelu * jax.nn.gelu(z)
-
-        return mlp(w, x, activation)
-
-
-ACTIVATIONS = {"tanh": [1.0, 0, 0], "softplus": [0, 1.0, 0], "gelu": [0, 0, 1.0]}
-ONE_LAYER, TWO_LAYERS = (2, 8, 1), (2, 5, 4, 1)
-
-
-def network(activation, widths, seed, samples=6):
-    keys = jax.random.split(jax.random.key(seed), 3)
-    x = jax.random.normal(keys[0], (samples, widths[0]))
-    y = jax.random.normal(keys[1], (samples, widths[-1]))
-    w = mlp_init(keys[2], widths)
-    return tw.Supervised(Network(jnp.array(ACTIVATIONS[activation])), x, y), w
 
 
 @eqx.filter_jit
@@ -143,11 +103,15 @@ CASES = [
     for widths in (ONE_LAYER, TWO_LAYERS)
     for seed in (0, 1)
 ] + [("tanh", ONE_LAYER, 1, 1e-6), ("softplus", TWO_LAYERS, 0, 1e-6), ("gelu", ONE_LAYER, 0, 1e-6)]
+QUICK = [("tanh", ONE_LAYER, 0, 1e-4), ("gelu", ONE_LAYER, 1, 1e-4), ("tanh", ONE_LAYER, 1, 1e-6)]
 
 
-@pytest.mark.parametrize(("activation", "widths", "seed", "rtol"), CASES)
+@pytest.mark.parametrize(
+    ("activation", "widths", "seed", "rtol"),
+    [*QUICK, *slow(*(case for case in CASES if case not in QUICK))],
+)
 def test_the_error_bar_covers_the_truth(activation, widths, seed, rtol):
-    problem, w = network(activation, widths, seed)
+    problem, w = smooth_network(activation, widths, seed)
     true = reference(problem, w)
     s = tw.gradient_flow_solution(problem, w, rtol=rtol)
     assert s.converged
@@ -156,8 +120,9 @@ def test_the_error_bar_covers_the_truth(activation, widths, seed, rtol):
     assert s.sharpness_error <= rtol * s.sharpness
 
 
+@pytest.mark.slow
 def test_the_fourth_order_baseline_agrees():
-    problem, w = network("tanh", ONE_LAYER, 1)
+    problem, w = smooth_network("tanh", ONE_LAYER, 1)
     baseline = tw.gradient_flow_solution(problem, w, method=RungeKutta4())
     s = tw.gradient_flow_solution(problem, w, method=Stabilized())
     assert baseline.method == "runge_kutta4"
@@ -166,8 +131,9 @@ def test_the_fourth_order_baseline_agrees():
     assert s.gradient_evaluations < baseline.gradient_evaluations
 
 
+@pytest.mark.slow
 def test_targets_in_conflict_have_a_limit_with_non_zero_loss():
-    problem, w = network("tanh", ONE_LAYER, 2)
+    problem, w = smooth_network("tanh", ONE_LAYER, 2)
     x, y = problem.x, problem.y
     problem = tw.Supervised(problem.predict, x.at[3:].set(x[:3]), y)  # each input, two targets
     s = tw.gradient_flow_solution(problem, w)
@@ -191,8 +157,9 @@ def test_a_bare_callable_with_a_minimum_of_any_loss():
     assert float(s.w["a"]) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_float32_is_honest_about_what_it_can_give():
-    problem, w = network("tanh", ONE_LAYER, 0)
+    problem, w = smooth_network("tanh", ONE_LAYER, 0)
     single = jax.tree.map(lambda a: a.astype(jnp.float32), w)
     exact = tw.gradient_flow_solution(problem, w, rtol=1e-6)
     s = tw.gradient_flow_solution(problem, single, rtol=1e-3)
@@ -204,8 +171,9 @@ def test_float32_is_honest_about_what_it_can_give():
     assert agree(s, exact)
 
 
+@pytest.mark.slow
 def test_an_accuracy_beyond_float32_is_refused_with_advice():
-    problem, w = network("tanh", ONE_LAYER, 0)
+    problem, w = smooth_network("tanh", ONE_LAYER, 0)
     single = jax.tree.map(lambda a: a.astype(jnp.float32), w)
     s = tw.gradient_flow_solution(problem, single, rtol=1e-9, max_gradient_evaluations=30_000)
     assert s.status in (Status.INACCURATE, Status.BUDGET_EXHAUSTED)
@@ -225,6 +193,7 @@ def test_a_start_at_a_minimum_stays_there():
     assert abs(s.sharpness - 4.25) <= s.sharpness_error < 1e-10
 
 
+@pytest.mark.slow
 def test_a_start_at_the_origin_of_a_linear_model():
     x = jax.random.normal(jax.random.key(0), (4, 6))
     problem = tw.Supervised(lambda w, x: x @ w, x, jnp.arange(4.0))
@@ -247,7 +216,7 @@ def test_every_status_carries_a_sentence():
 
 
 def test_a_spent_budget_is_a_result():
-    problem, w = network("tanh", ONE_LAYER, 0)
+    problem, w = smooth_network("tanh", ONE_LAYER, 0)
     for budget in (0, 1, 100, 700):
         s = tw.gradient_flow_solution(problem, w, max_gradient_evaluations=budget)
         assert s.status is Status.BUDGET_EXHAUSTED
@@ -257,14 +226,21 @@ def test_a_spent_budget_is_a_result():
         assert jax.tree.structure(s.w) == jax.tree.structure(w)
 
 
-@pytest.mark.parametrize("budget", [2000, 10_000])
+class Decayed(eqx.Module):
+    problem: Problem
+
+    def __call__(self, w):  # 1e-9: steps of thousands of stages
+        return self.problem(w) + 0.5e-9 * sum(jnp.sum(a**2) for a in jax.tree.leaves(w))
+
+
+@pytest.mark.parametrize("budget", [2000, *slow(10_000)])
 def test_a_budget_is_not_exceeded_by_a_step_a_look_or_an_eigensolver(budget):
-    problem, w = network("tanh", ONE_LAYER, 1)
-
-    def with_decay(w):  # 1e-9: steps of thousands of stages
-        return problem(w) + 0.5e-9 * sum(jnp.sum(a**2) for a in jax.tree.leaves(w))
-
-    for loss, method in ((problem, Stabilized()), (with_decay, Stabilized()), (problem, None)):
+    problem, w = smooth_network("tanh", ONE_LAYER, 1)
+    for loss, method in (
+        (problem, Stabilized()),
+        (Decayed(problem), Stabilized()),
+        (problem, None),
+    ):
         s = tw.gradient_flow_solution(
             loss, w, rtol=1e-10, method=method, max_gradient_evaluations=budget
         )
@@ -273,7 +249,7 @@ def test_a_budget_is_not_exceeded_by_a_step_a_look_or_an_eigensolver(budget):
 
 
 def test_spent_time_is_a_result_too():
-    problem, w = network("tanh", ONE_LAYER, 0)
+    problem, w = smooth_network("tanh", ONE_LAYER, 0)
     s = tw.gradient_flow_solution(problem, w, rtol=1e-8, max_seconds=1e-9)
     assert s.status is Status.BUDGET_EXHAUSTED
     assert s.sharpness_error == np.inf
@@ -283,7 +259,7 @@ def test_spent_time_is_a_result_too():
 
 
 def test_a_watcher_can_stop_the_flow():
-    problem, w = network("tanh", ONE_LAYER, 0)
+    problem, w = smooth_network("tanh", ONE_LAYER, 0)
     seen = []
 
     def stop(progress):
@@ -298,7 +274,7 @@ def test_a_watcher_can_stop_the_flow():
 
 
 def test_a_watcher_that_does_not_stop_changes_nothing():
-    problem, w = network("tanh", ONE_LAYER, 0)
+    problem, w = smooth_network("tanh", ONE_LAYER, 0)
     seen = []
     s = tw.gradient_flow_solution(problem, w, report=seen.append)
     assert s.converged
@@ -313,6 +289,7 @@ def test_a_loss_that_is_not_finite_at_the_start():
     assert s.sharpness_error == np.inf
 
 
+@pytest.mark.slow
 def test_a_loss_that_stops_being_finite_on_the_way():
     def loss(w):
         return jnp.sum(jnp.where(w > 0.5, w, jnp.nan))
@@ -323,11 +300,7 @@ def test_a_loss_that_stops_being_finite_on_the_way():
 
 
 def test_separable_data_have_no_minimiser():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(12, 3))
-    labels = (x @ np.array([1.0, -2.0, 0.5]) > 0).astype(int)
-    problem = tw.Supervised(lambda w, x: x @ w, x, labels, loss="cross_entropy")
-    s = tw.gradient_flow_solution(problem, jnp.asarray(rng.normal(size=(3, 2)) * 0.1))
+    s = tw.gradient_flow_solution(*classifier())
     assert s.status is Status.NO_MINIMISER_FOUND
     assert s.sharpness_error == np.inf
     assert "truncated_sharpness" in s.status.advice
@@ -348,6 +321,7 @@ def test_a_saddle_of_a_scalar_network():
     assert (exact.method, exact.status) == ("closed_form", Status.SADDLE)
 
 
+@pytest.mark.slow
 def test_a_saddle_of_a_callable():
     def loss(w):
         return w[0] ** 2 + jnp.cos(w[1])
@@ -416,9 +390,9 @@ class Tally(list):
         return self is other
 
 
-@pytest.mark.parametrize("method", [Stabilized(), RungeKutta4()])
+@pytest.mark.parametrize("method", [Stabilized(), *slow(RungeKutta4())])
 def test_gradient_evaluations_are_counted_honestly(method):
-    problem, w = network("tanh", (1, 4, 1), 0, samples=3)
+    problem, w = smooth_network("tanh", (1, 4, 1), 0, samples=3)
     tally = Tally()
     s = tw.gradient_flow_solution(Counted(problem, tally), w, rtol=1e-3, method=method)
     jax.effects_barrier()
@@ -434,9 +408,9 @@ def test_closed_forms_report_their_cost_too():
 
 
 def test_another_solve_of_the_same_structure_compiles_nothing(caplog):
-    first, w = network("tanh", ONE_LAYER, 0)
+    first, w = smooth_network("tanh", ONE_LAYER, 0)
     tw.gradient_flow_solution(first, w)
-    second, start = network("gelu", ONE_LAYER, 7)
+    second, start = smooth_network("gelu", ONE_LAYER, 7)
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
         tw.gradient_flow_solution(second, start)
     compiled = [r.getMessage() for r in caplog.records if "XLA compilation" in r.getMessage()]
@@ -446,8 +420,9 @@ def test_another_solve_of_the_same_structure_compiles_nothing(caplog):
     assert any("XLA compilation" in r.getMessage() for r in caplog.records)
 
 
+@pytest.mark.slow
 def test_a_previous_solution_does_not_change_the_answer():
-    problem, w = network("tanh", (3, 12, 3), 0, samples=5)
+    problem, w = smooth_network("tanh", (3, 12, 3), 0, samples=5)
     assert flatten(problem, w)[1].size > 64  # a small Hessian is formed, whatever the start
     cold = tw.gradient_flow_solution(problem, w)
     assert cold.converged
@@ -463,7 +438,7 @@ def test_a_previous_solution_does_not_change_the_answer():
 
 
 def test_a_previous_solution_that_does_not_fit_is_ignored():
-    problem, w = network("tanh", ONE_LAYER, 0)
+    problem, w = smooth_network("tanh", ONE_LAYER, 0)
     other = tw.gradient_flow_solution(tw.ScalarNetwork(depth=2), jnp.array([2.0, 1.0]))
     assert tw.gradient_flow_solution(problem, w, previous=other).converged
 

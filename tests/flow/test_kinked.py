@@ -6,22 +6,15 @@ import numpy as np
 import pytest
 
 import thalweg as tw
+from cases import activated_network, squared_regression
+from marks import slow
 from thalweg.flow import Kinked, Status
 from thalweg.flow.kinks import has_kinks
 from thalweg.flow.sides import nearest_jump, spread_beside
-from thalweg.models import mlp, mlp_init
 from thalweg.problems import flatten
 
 
-def network(activation, seed=0, widths=(4, 24, 2), samples=16):
-    rng = np.random.default_rng(seed)
-    x = jnp.asarray(rng.normal(size=(samples, widths[0])))
-    y = jnp.asarray(rng.normal(size=(samples, widths[-1])))
-    problem = tw.Supervised(lambda layers, x: mlp(layers, x, activation), x, y)
-    return problem, mlp_init(jax.random.key(seed), widths, jnp.float64)
-
-
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [jnp.float64, *slow(jnp.float32)])
 @pytest.mark.parametrize(
     ("activation", "kinked"),
     [
@@ -34,7 +27,7 @@ def network(activation, seed=0, widths=(4, 24, 2), samples=16):
 )
 def test_kinks_are_told_from_curvature(activation, kinked, dtype):
     for seed in range(3):
-        problem, w = network(activation, seed)
+        problem, w = activated_network(activation, seed)
         w = jax.tree.map(lambda a: a.astype(dtype), w)
         if dtype == jnp.float32:
             problem = tw.Supervised(
@@ -52,12 +45,10 @@ def test_a_point_of_symmetry_is_no_kink():
         assert not has_kinks(*flatten(loss, jnp.asarray([1.0, 0.0])))
 
 
+@pytest.mark.slow
 def test_on_a_smooth_loss_the_bar_covers_the_closed_form():
     for seed in range(6):
-        rng = np.random.default_rng([9, seed])
-        x = rng.normal(size=(5, 9))
-        problem = tw.SquaredRegression(x, x @ rng.normal(size=9))
-        w = {name: jnp.asarray(rng.uniform(0.3, 1.2, 9)) for name in ("u", "v")}
+        problem, w = squared_regression(seed)
         exact = tw.gradient_flow_solution(problem, w)
         found = tw.gradient_flow_solution(problem, w, rtol=1e-2, method=Kinked())
         assert abs(found.sharpness - exact.sharpness) <= found.sharpness_error
@@ -81,9 +72,9 @@ def independent_limit(problem, w):
     return float(np.linalg.eigvalsh(np.asarray(jax.hessian(flat)(v)))[-1])
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [1, *slow(0, 2)])
 def test_networks_of_relu_units_are_chosen_for_and_covered(seed):
-    problem, w = network(jax.nn.relu, seed)
+    problem, w = activated_network(jax.nn.relu, seed)
     found = tw.gradient_flow_solution(problem, w, rtol=1e-2)
     assert found.method == "kinked"
     assert found.status in (Status.CONVERGED, Status.SET_VALUED)
@@ -91,15 +82,15 @@ def test_networks_of_relu_units_are_chosen_for_and_covered(seed):
     assert found.sharpness_error <= 0.05 * found.sharpness
 
 
-@pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.silu, jax.nn.gelu])
+@pytest.mark.parametrize("activation", slow(jnp.tanh, jax.nn.silu, jax.nn.gelu))
 def test_deep_networks_at_large_scales_have_no_kinks(activation):
     for seed in range(6):
-        problem, w = network(activation, seed, widths=(5, *(8,) * 8, 2))
+        problem, w = activated_network(activation, seed, widths=(5, *(8,) * 8, 2))
         assert not has_kinks(*flatten(problem, jax.tree.map(lambda a: 2.0 * a, w)))
 
 
 def test_rounding_is_no_kink():
-    problem, w = network(jnp.tanh, 0)
+    problem, w = activated_network(jnp.tanh)
     flat, v = flatten(problem, w)
 
     def rounded(v):
@@ -108,9 +99,10 @@ def test_rounding_is_no_kink():
     assert not has_kinks(*flatten(rounded, v))
 
 
+@pytest.mark.slow
 def test_a_slope_that_jumps_is_no_kink():
     for seed in range(3):
-        assert not has_kinks(*flatten(*network(jax.nn.elu, seed)))
+        assert not has_kinks(*flatten(*activated_network(jax.nn.elu, seed)))
 
 
 def kinked_parabola(w):
@@ -132,6 +124,7 @@ def test_jumps_are_seen_where_they_are_near(beside):
     assert work > 0
 
 
+@pytest.mark.slow
 def test_smooth_minima_have_no_jumps_near():
     losses = (
         lambda w: 0.5 * (1 - w[0] * w[1]) ** 2,

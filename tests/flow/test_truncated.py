@@ -8,21 +8,12 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import thalweg as tw
+from cases import classifier
+from marks import slow
 from thalweg.flow import Status
 
-RNG = np.random.default_rng(3)
-X = jnp.asarray(RNG.normal(size=(12, 3)))
-SEPARABLE = jnp.asarray((np.asarray(X) @ np.array([1.0, -2.0, 0.5]) > 0).astype(int))
-MIXED = jnp.asarray(RNG.integers(0, 2, size=12))
-START = jnp.array([[0.3, -0.2], [0.1, 0.4], [-0.5, 0.2]])
-
-
-def linear(w, x):
-    return x @ w
-
-
-def logistic(labels):
-    return tw.Supervised(linear, X, labels, loss="cross_entropy")
+SEPARABLE, START = classifier()
+MIXED, _ = classifier(separable=False)
 
 
 @eqx.filter_jit
@@ -54,9 +45,11 @@ def crossing(problem, level):
     return w, np.linalg.eigvalsh(np.asarray(derivatives(problem, w)[2]))[-1]
 
 
-@pytest.mark.parametrize(("level", "rtol"), [(0.5, 1e-4), (0.1, 1e-4), (0.01, 1e-4), (0.1, 1e-6)])
+@pytest.mark.parametrize(
+    ("level", "rtol"), [(0.1, 1e-4), *slow((0.5, 1e-4), (0.01, 1e-4), (0.1, 1e-6))]
+)
 def test_the_crossing_agrees_with_lsoda(level, rtol):
-    problem = logistic(SEPARABLE)
+    problem = SEPARABLE
     w, sharpness = crossing(problem, level)
     s = tw.truncated_sharpness(problem, START, level=level, rtol=rtol)
     assert s.status is Status.CONVERGED
@@ -69,7 +62,7 @@ def test_the_crossing_agrees_with_lsoda(level, rtol):
 
 
 def test_a_level_on_the_way_to_a_minimum_is_found_too():
-    problem = logistic(MIXED)
+    problem = MIXED
     minimum = tw.gradient_flow_solution(problem, START).loss
     level = 0.5 * (minimum + float(problem(START)))
     _, sharpness = crossing(problem, level)
@@ -79,7 +72,7 @@ def test_a_level_on_the_way_to_a_minimum_is_found_too():
 
 
 def test_a_level_below_the_minimum_is_not_reached():
-    problem = logistic(MIXED)
+    problem = MIXED
     minimum = tw.gradient_flow_solution(problem, START).loss
     s = tw.truncated_sharpness(problem, START, level=0.9 * minimum)
     assert s.status is Status.LEVEL_NOT_REACHED
@@ -89,7 +82,7 @@ def test_a_level_below_the_minimum_is_not_reached():
 
 
 def test_a_level_that_is_not_below_the_start_is_refused():
-    problem = logistic(SEPARABLE)
+    problem = SEPARABLE
     initial = float(problem(START))
     for level in (initial, 2 * initial, float("nan")):
         with pytest.raises(ValueError, match="level must be below the loss at w") as refusal:
@@ -99,11 +92,11 @@ def test_a_level_that_is_not_below_the_start_is_refused():
 
 def test_rtol_must_be_positive():
     with pytest.raises(ValueError, match="rtol must be positive"):
-        tw.truncated_sharpness(logistic(SEPARABLE), START, level=0.1, rtol=0.0)
+        tw.truncated_sharpness(SEPARABLE, START, level=0.1, rtol=0.0)
 
 
 def test_budget_and_stop_are_statuses():
-    problem = logistic(SEPARABLE)
+    problem = SEPARABLE
     spent = tw.truncated_sharpness(problem, START, level=0.01, max_gradient_evaluations=30)
     assert spent.status is Status.BUDGET_EXHAUSTED
     assert spent.sharpness_error == np.inf

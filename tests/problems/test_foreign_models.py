@@ -8,6 +8,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import thalweg as tw
+from marks import slow
 from thalweg.flow import Exponential, Stabilized
 from thalweg.problems import flatten
 
@@ -124,7 +125,7 @@ METHODS = (Stabilized(), Exponential())
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", slow(*MODELS))
 def test_models_that_cannot_do_everything_end_where_the_plain_one_does(name, method):
     predict, y = MODELS[name]
     problem = tw.Supervised(predict, FEATURES, y)

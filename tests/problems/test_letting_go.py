@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 import thalweg as tw
+from marks import slow
 from thalweg.flow import Exponential
 from thalweg.problems.compiling import compiled
 
@@ -31,7 +32,7 @@ QUESTIONS = {
     "exponential": lambda p: tw.gradient_flow_solution(p, W, rtol=0.1, method=Exponential()),
 }
 CASES = [("sharpness", name) for name in PROBLEMS]
-CASES += [(name, "closure") for name in QUESTIONS if name != "sharpness"]
+CASES += slow(*((name, "closure") for name in QUESTIONS if name != "sharpness"))
 
 
 @pytest.mark.parametrize(("question", "problem"), CASES)

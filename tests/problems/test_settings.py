@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import thalweg as tw
+from marks import slow
 from thalweg.flow import Exponential, RungeKutta4, Stabilized
 from thalweg.flow.kinked import Kinked
 
@@ -44,7 +45,7 @@ QUESTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", ["stabilized", *slow(*list(QUESTIONS)[1:])])
 def test_a_loss_is_called_in_the_thread_of_the_caller(name):
     threads = set()
     QUESTIONS[name](watched(lambda: threads.add(threading.get_ident())))
@@ -95,6 +96,7 @@ def seen():
     )
 
 
+@pytest.mark.slow
 def test_settings_that_hold_for_the_caller_hold_for_the_loss():
     within = []
     problem = watched(lambda: within.append(seen()))
@@ -109,6 +111,7 @@ def test_settings_that_hold_for_the_caller_hold_for_the_loss():
     assert all(one == here[-1] for one in within)
 
 
+@pytest.mark.slow
 def test_the_flow_is_that_of_the_random_numbers_of_the_caller():
     def loss(w):
         return 0.5 * jnp.sum((w**2 - jnp.abs(jax.random.normal(jax.random.key(0), (3,)))) ** 2)

@@ -105,6 +105,7 @@ NO_FOLDER = st.sampled_from(["file", "link", "file/x", "x\0", 300 * "x"])
 SIZES = st.sampled_from([["--quick"], [], ["--full"]])
 
 
+@pytest.mark.survival
 @examples(12, path=NO_FOLDER, size=SIZES)
 def test_folders_that_cannot_hold_a_reproduction(path, size, scratch):
     assert_refused(scratch, "reproduce", *size, "--out", f"{scratch}/{path}")
@@ -174,6 +175,7 @@ def test_configurations_that_are_damaged(content, scratch):
     assert_refused(scratch, "run", "scalar", "--out", scratch / "stopped")
 
 
+@pytest.mark.survival
 @examples(40, name=st.sampled_from(NUMBERS), factor=st.integers(2, 50))
 def test_configurations_that_were_edited_are_told_by_the_checkpoint(name, factor, scratch):
     edited = VALID | {name: VALID[name] * factor or 1}
@@ -184,6 +186,7 @@ def test_configurations_that_were_edited_are_told_by_the_checkpoint(name, factor
     assert "and is" in error
 
 
+@pytest.mark.survival
 @examples(120, damage=DAMAGE)
 def test_results_that_are_damaged(damage, scratch, runs):
     path = scratch / "whole" / "result.nc"
@@ -221,6 +224,7 @@ NAMES = st.sampled_from(
 KINDS = st.sampled_from(["scalar", "scalar-plane", "scalar-sweep", "scalar-bifurcation", "zz"])
 
 
+@pytest.mark.survival
 @examples(60, arrays=st.dictionaries(NAMES, ARRAYS, max_size=4), kind=KINDS)
 def test_results_of_others_are_drawn_or_refused(arrays, kind, scratch):
     data = {
@@ -249,6 +253,7 @@ def test_results_that_stand_for_more_than_there_is_memory(scratch):
         assert "memory" in assert_refused(scratch, "plot", scratch / "whole")
 
 
+@pytest.mark.survival
 @examples(60, damage=DAMAGE)
 def test_summaries_that_are_damaged(damage, scratch, runs):
     whole = (runs / "whole" / "summary.json").read_bytes()
@@ -356,6 +361,7 @@ def test_an_archive_that_unpacks_to_far_more_is_refused_before_it_is_unpacked(sc
 ENDS = st.lists(st.sampled_from(["", "-before"]), min_size=1, unique=True)
 
 
+@pytest.mark.survival
 @examples(8, damage=DAMAGE, flags=ENDS)
 def test_a_run_with_damaged_checkpoints_is_refused_or_ends_with_the_same_bits(
     damage, flags, scratch, runs

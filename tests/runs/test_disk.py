@@ -13,6 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from bad_inputs import thalweg
+from marks import survival
 from run_folders import assert_same, numbers
 from thalweg import cli, results
 from thalweg.runs import figure, saving
@@ -137,10 +138,10 @@ def assert_told(code, err):
 
 @pytest.mark.parametrize(
     ("experiment", "number"),
-    [
+    survival(
         *(("scalar", number) for number in KINDS),
         *(("squared-regression", errno.ENOSPC), ("scalar-plane", errno.EIO)),
-    ],
+    ),
 )
 def test_every_operation_may_fail(experiment, number, tmp_path, monkeypatch):
     """The state before stays: an old run whole, or a run that is resumed to the same bits."""
@@ -209,6 +210,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.survival
 @pytest.mark.parametrize(("at", "room"), [(0, 0), (0, 3000), (6, 1), (6, 20_000)])
 def test_a_disk_that_becomes_full(at, room, tmp_path):
     """Files cannot grow beyond a size from some step on: what was saved before stays."""
@@ -232,6 +234,7 @@ def test_a_disk_that_becomes_full(at, room, tmp_path):
     assert_same(numbers(tmp_path / "whole"), numbers(folder))
 
 
+@pytest.mark.survival
 @pytest.mark.parametrize("signals", [1, 2])
 def test_ctrl_c_during_a_write(signals, tmp_path):
     """The first one saves and stops; a second one ends the process within the write."""

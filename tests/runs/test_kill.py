@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 import deadly
 from run_folders import FINISHED, assert_same, numbers
 
@@ -13,6 +15,9 @@ OPTIONS = [
     *("--samples", "8", "--widths", "4", "--steps", "10", "--rtol", "1e-2"),
     *("--sharpness-every", "5", "--gfs-every", "5", "--gfs-start", "5"),
 ]
+
+
+pytestmark = pytest.mark.survival
 
 
 def moments(chance):

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import thalweg as tw
+from marks import survival
 from run_folders import FINISHED, assert_same, numbers
 from thalweg import cli, experiments, results
 from thalweg.cli import commands
@@ -59,7 +60,7 @@ def save_at_every_report(monkeypatch):
     monkeypatch.setattr(saving, "SHARE_OF_CHECKPOINTS", np.inf)
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", ["scalar", *survival("squared-regression", "digits-mlp")])
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(name, tmp_path):
     experiments.run(SHORT[name], tmp_path / "whole")
     folder, reports, kills = tmp_path / "run", 0, 0
@@ -83,6 +84,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(name, tmp_path):
     assert {entry.name for entry in folder.iterdir()} == FINISHED
 
 
+@pytest.mark.survival
 def test_a_flow_goes_on_within_its_steps_also_from_a_file(tmp_path):
     problem, w = SHORT["digits-mlp"].build()
     path, standings = tmp_path / "standing.npz", []
@@ -166,6 +168,7 @@ def test_a_run_in_the_way_is_told_with_what_to_do_about_it(tmp_path, capsys):
     assert "already holds a run; pass --overwrite" in capsys.readouterr().err
 
 
+@pytest.mark.survival
 def test_a_process_killed_while_jax_is_loaded_can_be_resumed(tmp_path, monkeypatch):
     def killed():
         raise KilledError
@@ -182,6 +185,7 @@ def test_a_process_killed_while_jax_is_loaded_can_be_resumed(tmp_path, monkeypat
     assert_same(numbers(tmp_path / "whole"), numbers(tmp_path / "run"))
 
 
+@pytest.mark.survival
 def test_an_old_run_is_left_whole_until_the_new_one_begins(tmp_path, monkeypatch):
     def killed():
         raise KilledError
@@ -217,7 +221,9 @@ def stopped_run(folder, config=SHORT["scalar"], at=5):
     assert (folder / "checkpoint.npz").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *survival(signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)]
+)
 def test_a_signal_saves_and_stops_and_names_the_command(number, tmp_path, capsys, monkeypatch):
     class Shot(Lines):
         def __call__(self, progress):
@@ -255,6 +261,7 @@ def test_budgets_end_a_run_that_can_go_on(tmp_path, capsys):
     assert_same(numbers(tmp_path / "whole"), numbers(tmp_path / "run"))
 
 
+@pytest.mark.survival
 def test_a_budget_of_time_leaves_some_of_it_for_the_results(tmp_path, monkeypatch):
     now = 100.0
 
@@ -269,6 +276,7 @@ def test_a_budget_of_time_leaves_some_of_it_for_the_results(tmp_path, monkeypatc
     assert (summary["runs"][0]["status"], summary["runs"][0]["steps"]) == ("stopped", 19)
 
 
+@pytest.mark.survival
 @pytest.mark.parametrize("command", ["the command", "the function"])
 def test_what_a_kill_at_the_very_end_leaves_is_removed(command, tmp_path, capsys, monkeypatch):
     def killed(folder):
@@ -363,6 +371,7 @@ def test_a_short_run_writes_little_on_its_way(tmp_path, monkeypatch):
     assert "result.nc" in seen[16]
 
 
+@pytest.mark.survival
 def test_paths_may_be_strings(tmp_path):
     folder, file = str(tmp_path / "run"), str(tmp_path / "checkpoint.npz")
     kept = []
