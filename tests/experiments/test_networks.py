@@ -61,7 +61,7 @@ def test_seeds_change_the_start_and_the_images_each_by_itself():
         ({"step_size": (0.1,), "relative_step_size": (0.5,)}, "contradict each other"),
         ({"relative_step_size": (0.0,)}, "relative_step_size must be positive"),
         ({"step_size": (-1.0,)}, "step_size must be positive"),
-        ({"widths": (0,)}, "widths must all be at least 1"),
+        ({"widths": (0,)}, "widths must be at least 1"),
         ({"architecture": "transformer", "widths": (4, 8)}, "must all be equal"),
         ({"init_scale": 0.0}, "init_scale must be positive"),
         ({"level": -1.0}, "level must be positive"),

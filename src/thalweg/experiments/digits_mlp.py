@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from thalweg.basics.checks import check_widths
+from thalweg.basics.checks import Natural, Width
 from thalweg.runs.experiment import DescentExperiment
 
 
@@ -31,14 +31,8 @@ class DigitsMLP(DescentExperiment):
     # At first the GFS sharpness rises, which every 500 steps would hide.
     gfs_also: tuple[int, ...] = (10, 50, 100)
     samples: int = 300
-    widths: tuple[int, ...] = (64, 64)
-    seed: int = 0
-
-    def check(self) -> None:
-        """As for every experiment, and the sizes."""
-        super().check()
-        self.check_at_least("seed", 0)
-        check_widths(self.widths)
+    widths: tuple[Width, ...] = (64, 64)
+    seed: Natural = 0
 
     def build(self) -> tuple[Any, Any]:
         """Return the problem, and a start with weights of variance `1/inputs` and zero biases."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, make_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_origin, get_type_hints
 
-from thalweg.basics.checks import check_positive
+from thalweg.basics.checks import Count, Natural, Positive
 from thalweg.models import ACTIVATIONS, ARCHITECTURES, Architecture
 from thalweg.runs.experiment import DescentExperiment
 
@@ -69,33 +69,22 @@ class _Network(DescentExperiment):
     steps: int = 2000
     sharpness_every: int = 20
     gfs_every: int = 200
-    init_scale: float = 1.0
+    init_scale: Positive = 1.0
     data: Literal["digits", "mnist", "cifar10", "fashion-mnist"] = "digits"
     data_dir: str | None = None
-    samples: int = 50
+    samples: Count = 50
     image_size: int | None = None
     loss: Literal["squared", "cross-entropy"] = "squared"
-    level: float = 0.01
-    seed: int = 0
-    data_seed: int = 0
+    level: Positive = 0.01
+    seed: Natural = 0
+    data_seed: Natural = 0
 
     def check(self) -> None:
         """As for every descent, but that step sizes may be relative or left out; and the sizes."""
         if self.step_size and self.relative_step_size:
             raise ValueError("step_size and relative_step_size contradict each other: give one")
         DescentExperiment.check(replace(self, step_size=self.step_size or (1.0,)))
-        for name in ("init_scale", "level"):
-            check_positive(name, getattr(self, name))
-        for name in ("samples", *self._integers()):
-            self.check_at_least(name, 1)
-        for name in ("seed", "data_seed"):
-            self.check_at_least(name, 0)
         self.chosen.check()
-
-    def _integers(self) -> set[str]:
-        """Return the options of any architecture that are integers and were not left out."""
-        of_all = {one.name for kind in self.architectures.values() for one in fields(kind)}
-        return {name for name in of_all if isinstance(getattr(self, name), int)}
 
     @property
     def chosen(self) -> Architecture:
@@ -144,8 +133,9 @@ class _Network(DescentExperiment):
         return [Sharpness(every=self.sharpness_every), truncated]
 
 
-_Several = list[tuple[str, Any, Field[Any]]]
-"""Of one name: the architectures that have such an option, its type, its field."""
+_Several = list[tuple[str, Any, Any, Field[Any]]]
+"""Of one name: the architectures that have such an option, its type without and with bounds, its
+field."""
 
 
 def network_experiment(architectures: Mapping[str, type[Architecture]]) -> type[Any]:
@@ -156,9 +146,10 @@ def network_experiment(architectures: Mapping[str, type[Architecture]]) -> type[
     """
     found: dict[str, _Several] = {}
     for name, kind in architectures.items():
-        hints = get_type_hints(kind)
+        plain, bounded = get_type_hints(kind), get_type_hints(kind, include_extras=True)
         for one in fields(kind):
-            found.setdefault(one.name, []).append((name, hints[one.name], one))
+            entry = name, plain[one.name], bounded[one.name], one
+            found.setdefault(one.name, []).append(entry)
     if taken := {one.name for one in fields(_Network)} & set(found):
         raise ValueError(f"{min(taken)!r} is an option of every network: name it otherwise")
     told = "".join(_told(name, several) for name, several in found.items())
@@ -185,24 +176,25 @@ def _one_of(names: Iterable[str]) -> Any:
 
 
 def _option(name: str, several: _Several) -> tuple[str, Any, Any]:
-    (_, hint, first), *others = several
-    if any(other != hint for _, other, _ in others):
+    (_, plain, hint, first), *others = several
+    if any(other != plain for _, other, _, _ in others):
         raise ValueError(f"the option {name!r} has several types: name one of them otherwise")
     if _agree(several):
         return name, hint, field(default=first.default)
-    if get_origin(hint) is tuple:
+    if get_origin(plain) is tuple:
         return name, hint, field(default=())
     return name, hint | None, field(default=None)
 
 
 def _agree(several: _Several) -> bool:
-    return all(one.default == several[0][2].default for _, _, one in several)
+    first = several[0][-1]
+    return all(one.default == first.default for *_, one in several)
 
 
 def _told(name: str, several: _Several) -> str:
     """Return the entry of a docstring: what the option is, for whom."""
     phrases: dict[str, list[str]] = {}
-    for architecture, _, one in several:
+    for architecture, *_, one in several:
         phrases.setdefault(one.metadata["help"], []).append(architecture)
     text = ", ".join(f"{help} ({', '.join(names)})" for help, names in phrases.items())
     left_out = "" if _agree(several) else "; left out, a usual one"

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from thalweg.basics.checks import MOST_LAYERS, check_moderate
+from thalweg.basics.checks import MOST_LAYERS, Depth, Finite, Moderate
 from thalweg.runs.experiment import DescentExperiment
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class Scalar(DescentExperiment):
     steps: int = 200
     sharpness_every: int = 1
     gfs_every: int = 2
-    depth: int | None = None
-    init: tuple[float, ...] | None = None
-    target: float = 1.0
+    depth: Depth | None = None
+    init: tuple[Finite, ...] | None = None
+    target: Moderate = 1.0
     certify: bool = False
     rigorous: bool = False
 
@@ -57,12 +57,7 @@ class Scalar(DescentExperiment):
     def check(self) -> None:
         """As for every experiment, and the start."""
         super().check()
-        check_moderate("target", self.target)
-        assert self.depth is not None
         assert self.init is not None
-        self.check_at_least("depth", 2, MOST_LAYERS)
-        if not all(math.isfinite(number) for number in self.init):
-            raise ValueError(f"init must hold finite numbers, got {self.init}")
         if len(self.init) != self.depth:
             raise ValueError(
                 f"init holds {len(self.init)} numbers, but depth is {self.depth}: "

@@ -1,17 +1,23 @@
 """What gradient descent on a scalar network ends up on, past the last stable minimum."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from thalweg.basics.checks import MOST_LAYERS, check_moderate, check_positive
+from msgspec import Meta
+
+from thalweg.basics.checks import Depth, Few, Moderate, Natural, Positive
 from thalweg.basics.memory import check_fits
-from thalweg.runs.experiment import MANY_STEPS, Study
+from thalweg.runs.experiment import Study
 
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
 
 _LONGEST_PERIOD = 32
+_Several = Annotated[int, Meta(ge=2, lt=2**31, description="at least 2, and below 2^31")]
+_Kept = Annotated[
+    int, Meta(gt=_LONGEST_PERIOD, lt=2**31, description=f"at least {_LONGEST_PERIOD + 1}")
+]
 _SAME = 1e-6  # relative; iterates this close are the same point of a cycle
 
 
@@ -49,30 +55,22 @@ class ScalarBifurcation(Study):
     summary: ClassVar[str] = "period doubling and chaos past the last stable minimum"
     figure: ClassVar[str] = "scalar-bifurcation"
 
-    depth: int = 4
-    step_size: tuple[float, ...] = ()
-    step_sizes: int = 1000
-    lowest: float = 1.8
-    highest: float = 3.3
-    starts: int = 4
-    steps: int = 50_000
-    kept: int = 256
-    target: float = 1.0
-    seed: int = 0
+    depth: Depth = 4
+    step_size: tuple[Moderate, ...] = ()
+    step_sizes: _Several = 1000
+    lowest: Positive = 1.8
+    highest: Positive = 3.3
+    starts: Few = 4
+    steps: Few = 50_000
+    kept: _Kept = 256
+    target: Moderate = 1.0
+    seed: Natural = 0
 
     def check(self) -> None:
         """As for every experiment: depth, step sizes, numbers."""
-        self.check_at_least("depth", 2, MOST_LAYERS)
-        check_moderate("target", self.target)
-        for name in ("lowest", "highest"):
-            check_positive(name, getattr(self, name))
+        super().check()
         if self.lowest >= self.highest:
             raise ValueError(f"lowest must be below highest, got {self.lowest} and {self.highest}")
-        for size in self.step_size:
-            check_moderate("step_size", size)
-        for name, least in (("steps", 1), ("starts", 1), ("step_sizes", 2), ("seed", 0)):
-            self.check_at_least(name, least, MANY_STEPS)
-        self.check_at_least("kept", _LONGEST_PERIOD + 1, MANY_STEPS)
         runs = self.starts * (len(self.step_size) or self.step_sizes)
         numbers = 3 * runs * self.kept * self.depth
         check_fits(8 * numbers, "the iterates", "choose fewer step sizes, starts or kept")

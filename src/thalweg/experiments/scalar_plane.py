@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from thalweg.basics.checks import check_moderate
+from msgspec import Meta
+
+from thalweg.basics.checks import Few, Moderate
 from thalweg.basics.memory import check_fits
-from thalweg.runs.experiment import MANY_STEPS, Study
+from thalweg.runs.experiment import Study
 from thalweg.runs.wording import rise_told
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 _GRID, _POINTS, _LINES = 240, 200, 9
 _FAR = 1e6
+_Coordinate = Annotated[float, Meta(gt=0, lt=_FAR, description=f"positive, and below {_FAR:g}")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,21 +40,16 @@ class ScalarPlane(Study):
     summary: ClassVar[str] = "depth two: flow lines, minima and a zigzagging path in the plane"
     figure: ClassVar[str] = "scalar-plane"
 
-    init: tuple[float, float] = (1.5, 0.65)
-    step_size: tuple[float, ...] = (0.85,)
-    steps: int = 60
-    target: float = 1.0
+    init: tuple[_Coordinate, _Coordinate] = (1.5, 0.65)
+    step_size: tuple[Moderate, ...] = (0.85,)
+    steps: Few = 60
+    target: Moderate = 1.0
 
     def check(self) -> None:
         """As for every experiment: start, step sizes, numbers."""
-        if not all(0 < number < _FAR for number in self.init):
-            raise ValueError(f"init must hold two positive numbers below {_FAR:g}, got {self.init}")
+        super().check()
         if not self.step_size:
             raise ValueError("step_size is empty: give at least one positive number")
-        for size in self.step_size:
-            check_moderate("step_size", size)
-        check_moderate("target", self.target)
-        self.check_at_least("steps", 1, MANY_STEPS)
         numbers = 20 * len(self.step_size) * self.steps
         check_fits(8 * numbers, "the results", "choose fewer steps or step sizes")
 

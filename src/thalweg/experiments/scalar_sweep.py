@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from thalweg.basics.checks import MOST_LAYERS, check_moderate, check_positive
+from msgspec import Meta
+
+from thalweg.basics.checks import Depth, Few, FewOrNone, Moderate, Natural, Positive
 from thalweg.basics.memory import check_fits
-from thalweg.runs.experiment import MANY_STEPS, Study
+from thalweg.runs.experiment import Study
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 
 _BINS = 220  # of step size times sharpness, from 0 to 2.2
 _MOST_RUNS = 20_000_000  # for each depth: some 700 MB of results
-_WIDEST = 50.0  # spread: products of such numbers can still be computed
+# Products of such numbers can still be computed.
+_Spread = Annotated[float, Meta(gt=0, le=50, description="positive, and at most 50")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,32 +57,22 @@ class ScalarSweepStudy(Study):
     summary: ClassVar[str] = "where gradient descent ends, for many starts and step sizes"
     figure: ClassVar[str] = "scalar-sweep"
 
-    depth: tuple[int, ...] = (2, 3, 5)
-    step_size: tuple[float, ...] = ()
-    step_sizes: int = 96
-    starts: int = 1200
-    spread: float = 0.5
-    steps: int = 4000
-    gfs_steps: int = 50
-    margin: float = 0.1
-    target: float = 1.0
-    seed: int = 0
+    depth: tuple[Depth, ...] = (2, 3, 5)
+    step_size: tuple[Moderate, ...] = ()
+    step_sizes: Few = 96
+    starts: Few = 1200
+    spread: _Spread = 0.5
+    steps: Few = 4000
+    gfs_steps: FewOrNone = 50
+    margin: Positive = 0.1
+    target: Moderate = 1.0
+    seed: Natural = 0
 
     def check(self) -> None:
         """As for every experiment: depths, step sizes, numbers."""
-        if not self.depth or not all(2 <= depth <= MOST_LAYERS for depth in self.depth):
-            raise ValueError(f"depth must hold integers from 2 to {MOST_LAYERS}, got {self.depth}")
-        check_moderate("target", self.target)
-        for name in ("spread", "margin"):
-            check_positive(name, getattr(self, name))
-        if self.spread > _WIDEST:
-            raise ValueError(f"spread must be at most {_WIDEST:g}, got {self.spread:g}: change it")
-        for size in self.step_size:
-            check_moderate("step_size", size)
-        for name in ("steps", "starts", "step_sizes"):
-            self.check_at_least(name, 1, MANY_STEPS)
-        self.check_at_least("gfs_steps", 0, MANY_STEPS)
-        self.check_at_least("seed", 0)
+        super().check()
+        if not self.depth:
+            raise ValueError("depth is empty: give at least one number of layers")
         sizes = len(self.step_size) or self.step_sizes
         if self.starts * sizes > _MOST_RUNS:
             raise ValueError(

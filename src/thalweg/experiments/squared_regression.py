@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from thalweg.basics.checks import MOST_LAYERS, check_positive
+from thalweg.basics.checks import Count, Depth, Natural, Positive
 from thalweg.basics.memory import check_fits
 from thalweg.runs.experiment import DescentExperiment
 
@@ -48,22 +48,16 @@ class SquaredRegressionExperiment(DescentExperiment):
     sharpness_every: int = 1  # at every other step its oscillation, of period two, is not seen
     gfs_every: int = 1
     data: Literal["sparse", "random", "diabetes"] = "sparse"
-    samples: int | None = None
-    dimension: int | None = None
-    nonzero: int | None = None
-    scale: float = 0.3
-    depth: int = 2
-    seed: int = 0
+    samples: Count | None = None
+    dimension: Count | None = None
+    nonzero: Count | None = None
+    scale: Positive = 0.3
+    depth: Depth = 2
+    seed: Natural = 0
 
     def check(self) -> None:
         """As for every experiment, and the sizes."""
         super().check()
-        check_positive("scale", self.scale)
-        self.check_at_least("depth", 2, MOST_LAYERS)
-        self.check_at_least("seed", 0)
-        for name in ("samples", "dimension", "nonzero"):
-            if getattr(self, name) is not None:
-                self.check_at_least(name, 1)
         if self.nonzero is not None and self.data != "sparse":
             raise ValueError(f"nonzero is of sparse data, not of {self.data}: leave it out")
         if self.dimension is not None and self.data == "diabetes":

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from thalweg.basics.checks import check_fields
+
 if TYPE_CHECKING:
     from jaxtyping import Array
 
@@ -19,14 +21,17 @@ Shape = tuple[int, int, int]
 class Architecture(ABC):
     """A kind of network on images: its fields, made by `option`, are its options.
 
-    Integers among them are at least 1. No architecture lets samples influence each other (there is
+    No architecture lets samples influence each other (there is
     no batch normalisation), so each may be called on one sample at a time. Its module imports JAX
     when a network is built, so that the command line can show the options quickly.
     """
 
-    @abstractmethod
     def check(self) -> None:
-        """Raise a ValueError, with what to change, for the first option that makes no sense."""
+        """Raise a ValueError, with what to change, for the first option that makes no sense.
+
+        Here: one that is not as the annotation of its field says (`thalweg.basics.checks`).
+        """
+        check_fields(self)
 
     @abstractmethod
     def init(self, key: Array, image: Shape, outputs: int) -> Any:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from thalweg.basics.checks import check_widths
+from thalweg.basics.checks import Width
 from thalweg.basics.lazy import Lazy
 from thalweg.models.architecture import Architecture, Shape, option
 from thalweg.models.layers import Activation, Layer, dense, dense_init, tanh
@@ -26,11 +26,7 @@ Layers = list[Layer]
 class MLP(Architecture):
     """A fully connected network."""
 
-    widths: tuple[int, ...] = option((32, 32), "units of the hidden layers")
-
-    def check(self) -> None:
-        """Check the sizes."""
-        check_widths(self.widths)
+    widths: tuple[Width, ...] = option((32, 32), "units of the hidden layers")
 
     def init(self, key: Array, image: Shape, outputs: int) -> Any:
         """Return random parameters."""

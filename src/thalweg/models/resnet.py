@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from thalweg.basics.checks import MOST_LAYERS, check_at_least, check_widths
+from thalweg.basics.checks import Blocks, Width
 from thalweg.basics.lazy import Lazy
 from thalweg.models.architecture import Architecture, Shape, option
 from thalweg.models.convolution import average_pool, convolution_init, convolve, halved
@@ -25,13 +25,8 @@ else:  # options are read before the seconds that importing JAX takes
 class ResNet(Architecture):
     """A residual convolutional network like ResNet."""
 
-    widths: tuple[int, ...] = option((8, 16), "channels of the stages")
-    depth: int = option(1, "blocks in each stage")
-
-    def check(self) -> None:
-        """Check the sizes."""
-        check_widths(self.widths)
-        check_at_least("depth", self.depth, 1, MOST_LAYERS)
+    widths: tuple[Width, ...] = option((8, 16), "channels of the stages")
+    depth: Blocks = option(1, "blocks in each stage")
 
     def init(self, key: Array, image: Shape, outputs: int) -> Any:
         """Return random parameters."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
-from thalweg.basics.checks import check_widths
+from thalweg.basics.checks import Count, Width
 from thalweg.basics.lazy import Lazy
 from thalweg.models.architecture import Architecture, Shape, option
 from thalweg.models.layers import Activation, Layer, dense, dense_init, gelu
@@ -26,13 +26,13 @@ EPSILON = 1e-5  # added to the variance by layer normalisation
 class Transformer(Architecture):
     """A transformer encoder over patches."""
 
-    widths: tuple[int, ...] = option((16,), "features of the blocks, all equal")
-    patch: int = option(2, "side of the patches, in pixels")
-    heads: int = option(2, "attention heads")
+    widths: tuple[Width, ...] = option((16,), "features of the blocks, all equal")
+    patch: Count = option(2, "side of the patches, in pixels")
+    heads: Count = option(2, "attention heads")
 
     def check(self) -> None:
-        """Check the sizes."""
-        check_widths(self.widths)
+        """As for every architecture, and that the widths are equal."""
+        super().check()
         if len(set(self.widths)) > 1:
             raise ValueError(f"widths of a transformer must all be equal, got {self.widths}")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from thalweg.basics.checks import MOST_LAYERS, check_at_least, check_widths
+from thalweg.basics.checks import Blocks, Width
 from thalweg.basics.lazy import Lazy
 from thalweg.models.architecture import Architecture, Shape, option
 from thalweg.models.convolution import average_pool, convolution_init, convolve, halved
@@ -24,13 +24,8 @@ else:  # options are read before the seconds that importing JAX takes
 class VGG(Architecture):
     """A convolutional network like VGG."""
 
-    widths: tuple[int, ...] = option((4, 8), "channels of the stages")
-    depth: int = option(1, "convolutions in each stage")
-
-    def check(self) -> None:
-        """Check the sizes."""
-        check_widths(self.widths)
-        check_at_least("depth", self.depth, 1, MOST_LAYERS)
+    widths: tuple[Width, ...] = option((4, 8), "channels of the stages")
+    depth: Blocks = option(1, "convolutions in each stage")
 
     def init(self, key: Array, image: Shape, outputs: int) -> Any:
         """Return random parameters."""

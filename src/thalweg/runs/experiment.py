@@ -6,17 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from thalweg.basics.checks import MOST, check_at_least, check_positive
+from thalweg.basics.checks import Count, Natural, Positive, check_fields
 from thalweg.basics.memory import BYTES_A_RESULT, check_fits
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from thalweg.descent import Measurement
-
-
-MANY_STEPS = 2**31 - 1
-"""Of a study: what it counts with, and far more than it could wait for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +29,12 @@ class Experiment(ABC):
     summary: ClassVar[str]
     figure: ClassVar[str]
 
-    @abstractmethod
     def check(self) -> None:
-        """Raise a ValueError, with what to change, for the first option that makes no sense."""
+        """Raise a ValueError, with what to change, for the first option that makes no sense.
 
-    def check_at_least(self, name: str, least: int, most: int = MOST) -> None:
-        """Raise a ValueError if the integer field `name` is smaller than `least` or too large."""
-        check_at_least(name, getattr(self, name), least, most)
+        Here: one that is not as the annotation of its field says (`thalweg.basics.checks`).
+        """
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +87,16 @@ class DescentExperiment(Experiment):
 
     figure: ClassVar[str] = "run"
 
-    step_size: tuple[float, ...]
-    steps: int
-    sharpness_every: int
-    gfs_every: int
-    gfs_start: int = 0
-    gfs_also: tuple[int, ...] = ()
-    rtol: float = 1e-4
-    max_gradient_evaluations: float = 200_000
-    max_flow_seconds: float | None = None
-    relative_step_size: tuple[float, ...] = ()
+    step_size: tuple[Positive, ...]
+    steps: Count
+    sharpness_every: Count
+    gfs_every: Count
+    gfs_start: Natural = 0
+    gfs_also: tuple[Natural, ...] = ()
+    rtol: Positive = 1e-4
+    max_gradient_evaluations: Positive = 200_000
+    max_flow_seconds: Positive | None = None
+    relative_step_size: tuple[Positive, ...] = ()
 
     @abstractmethod
     def build(self) -> tuple[Any, Any]:
@@ -144,21 +139,10 @@ class DescentExperiment(Experiment):
         return dataset, summary
 
     def check(self) -> None:
-        """As for every experiment: step sizes, schedules and accuracy."""
+        """As for every experiment, and that there are step sizes and room for the results."""
+        super().check()
         if not (self.step_size or self.relative_step_size):
             raise ValueError("step_size is empty: give at least one positive number")
-        for name in ("step_size", "relative_step_size"):
-            for size in getattr(self, name):
-                check_positive(name, size)
-        check_positive("rtol", self.rtol)
-        check_positive("max_gradient_evaluations", self.max_gradient_evaluations)
-        if self.max_flow_seconds is not None:
-            check_positive("max_flow_seconds", self.max_flow_seconds)
-        for name in ("steps", "sharpness_every", "gfs_every"):
-            self.check_at_least(name, 1)
-        self.check_at_least("gfs_start", 0)
-        if not all(0 <= step <= MOST for step in self.gfs_also):
-            raise ValueError(f"gfs_also must hold steps of at least 0, got {self.gfs_also}")
         values = 1 + 3 / self.sharpness_every + 6 / self.gfs_every
         check_fits(
             BYTES_A_RESULT * len(self.step_size or self.relative_step_size) * self.steps * values,
