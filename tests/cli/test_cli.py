@@ -1,16 +1,20 @@
 import json
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import thalweg as tw
 from thalweg import cli, results
 from thalweg.descent import Progress
 from thalweg.display import Bars, Lines
 from thalweg.flow.method import Progress as FlowProgress
 from thalweg.runs import runner
 
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 FEW = ["--steps", "12", "--sharpness-every", "6", "--gfs-every", "4"]
 
 
@@ -217,6 +221,12 @@ def test_list_and_help(thalweg, capsys):
         assert code == 0
         assert "thalweg run EXPERIMENT" in out.replace("`", "")
         assert listing.strip() in out
+
+
+def test_the_version_is_that_of_the_project(thalweg):
+    version = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["version"]
+    assert tw.__version__ == version
+    assert thalweg("--version") == (0, f"thalweg {version}\n", "")
 
 
 def test_help_explains_every_option(capsys):

@@ -25,6 +25,7 @@ from thalweg.runs.claim import Claim
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.interruption import Interruption
 from thalweg.runs.stored import experiment_of
+from thalweg.runs.versions import __version__
 
 _HELP = """\
 usage: thalweg COMMAND ...
@@ -40,6 +41,7 @@ commands:
   reproduce --out DIR        run the paper's three settings and judge its claims in a report;
                              --quick takes at most 3 minutes on two cores, --full hours
   list                       list the experiments
+  --version                  tell the version
 
 experiments:
 """
@@ -118,26 +120,15 @@ def _failed(message: Any, code: int) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    command, *rest = arguments or ["--help"]
     wants_help = bool({"-h", "--help"} & set(rest[:1]))
     if command in ("-h", "--help") or (command in ("run", "list") and wants_help):
         return _tell(_HELP + _listing())
-    match command:
-        case "run":
-            return _run(rest)
-        case "resume":
-            return _resume(rest)
-        case "plot":
-            return _plot(rest)
-        case "reproduce":
-            return _reproduce(rest)
-        case "list":
-            if rest:
-                raise BadInputError(
-                    f"`thalweg list` takes no options, got {rest[0]!r}: leave it out"
-                )
-            return _tell(_listing())
-    raise BadInputError(f"unknown command {command!r}; known: run, resume, plot, reproduce, list")
+    if command == "--version":
+        return _tell(f"thalweg {__version__}")
+    if command not in _COMMANDS:
+        raise BadInputError(f"unknown command {command!r}; known: {', '.join(_COMMANDS)}")
+    return _COMMANDS[command](rest)
 
 
 def _tell(text: str) -> int:
@@ -148,6 +139,12 @@ def _tell(text: str) -> int:
         why = getattr(stream.failure, "strerror", stream.failure)
         raise NotDoneError(f"it could not be printed: {why}")
     return 0
+
+
+def _list(arguments: list[str]) -> int:
+    if arguments:
+        raise BadInputError(f"`thalweg list` takes no options, got {arguments[0]!r}: leave it out")
+    return _tell(_listing())
 
 
 def _listing() -> str:
@@ -367,3 +364,12 @@ def _reproduce(arguments: list[str]) -> int:
         return 0
     print("thalweg: stopped before the end; the same command again continues", file=sys.stderr)
     return interruption.exit_code or INTERRUPTED
+
+
+_COMMANDS = {
+    "run": _run,
+    "resume": _resume,
+    "plot": _plot,
+    "reproduce": _reproduce,
+    "list": _list,
+}
