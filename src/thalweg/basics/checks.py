@@ -34,6 +34,7 @@ Depth = Annotated[int, Meta(ge=2, le=MOST_LAYERS, description="at least 2, and a
 Width = Annotated[int, Meta(ge=1, le=1_000_000, description="at least 1, and at most 1,000,000")]
 Finite = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST, description="finite")]
 Positive = Annotated[float, Meta(gt=0, le=_LARGEST, description="positive and finite")]
+Budgeted = Annotated[float, Meta(gt=0, description="positive (left out: no limit)")]
 # Scaling all of a scalar network, nothing is lost.
 Moderate = Annotated[
     float, Meta(ge=1e-100, le=1e100, description="positive, and between 1e-100 and 1e100")
@@ -41,10 +42,10 @@ Moderate = Annotated[
 
 
 def check_fields(options: Any) -> None:
-    """Raise a ValueError for the first field that is not as its class, or a base of it, has it."""
+    """Raise a ValueError for the first field out of the bounds that its class, or a base, gives."""
     for kind in reversed(type(options).__mro__):
         for name, hint in inspect.get_annotations(kind, eval_str=True).items():
-            if name in vars(options):
+            if name in vars(options) and any(_descriptions(hint)):
                 _fitted(name, vars(options)[name], hint)
 
 
@@ -65,7 +66,8 @@ def _fitted(name: str, value: Any, hint: Any) -> Any:
         return msgspec.convert(plain, hint, dec_hook=lambda kind, entry: kind(entry))
     except (msgspec.ValidationError, AttributeError) as error:
         wanted = next(_descriptions(hint), None)
-        what = f"must be {wanted}, got {value!r}" if wanted else f"is {value!r}: {error}"
+        shown = " ".join(repr(value).split())[:80]
+        what = f"must be {wanted}, got {shown}" if wanted else f"is {shown}: {error}"
         raise ValueError(f"{name} {what}: change it") from error
 
 

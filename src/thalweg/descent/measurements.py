@@ -192,12 +192,6 @@ def _check_step(measurement: Measurement, name: str, value: Any, least: int) -> 
         )
 
 
-def check_budget_of_time(seconds: float) -> None:
-    """Raise a ValueError unless `seconds` is positive; infinity is no limit."""
-    if not seconds > 0:
-        raise ValueError(f"max_seconds must be positive, got {seconds}: leave it out for no limit")
-
-
 def check_names(measurements: Sequence[Measurement]) -> None:
     """Raise a ValueError where two measurements, or one and the loop, use the same name."""
     taken = {"run", "step", "step_size", "threshold", "loss"}

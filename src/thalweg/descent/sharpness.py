@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from jaxtyping import PyTree
 
+from thalweg.basics.checks import Budgeted, Positive, check_fields
 from thalweg.basics.named import Named
 from thalweg.curvature import Eigenpairs, top_eigenpairs
 from thalweg.descent.measurements import (
     Attributes,
     Reading,
     Report,
-    check_budget_of_time,
     check_schedule,
 )
 from thalweg.descent.values import flags, value_and_reached, values_of_flow, variables_of_flow
@@ -82,12 +82,12 @@ class Sharpness:
 
     every: int = 50
     start: int = 0
-    tol: float = 1e-4
+    tol: Positive = 1e-4
     also: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_schedule(self)
-        _check_positive("tol", self.tol)
+        check_fields(self)
 
     @property
     def name(self) -> str:
@@ -156,17 +156,15 @@ class GFSSharpness:
 
     every: int = 500
     start: int = 0
-    rtol: float = 1e-4
+    rtol: Positive = 1e-4
     method: Method | None = None
-    max_gradient_evaluations: float = 200_000
-    max_seconds: float = math.inf
+    max_gradient_evaluations: Positive = 200_000
+    max_seconds: Budgeted = math.inf
     also: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_schedule(self)
-        _check_positive("rtol", self.rtol)
-        _check_positive("max_gradient_evaluations", self.max_gradient_evaluations)
-        check_budget_of_time(self.max_seconds)
+        check_fields(self)
 
     @property
     def name(self) -> str:
@@ -280,11 +278,6 @@ def _is_open(one: FlowSolution, other: FlowSolution) -> bool:
     if not (one.converged and other.converged) or one.courses is None:
         return False
     return abs(one.sharpness - other.sharpness) <= one.sharpness_error + other.sharpness_error
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
 MEMORIES = (

@@ -6,11 +6,11 @@ from typing import Any
 
 from jaxtyping import PyTree
 
+from thalweg.basics.checks import Budgeted, Finite, Positive, check_fields
 from thalweg.descent.measurements import (
     Attributes,
     Reading,
     Report,
-    check_budget_of_time,
     check_schedule,
 )
 from thalweg.descent.values import no_value, values_of_flow, variables_of_flow
@@ -43,22 +43,17 @@ class TruncatedSharpness:
         Budget of one flow, of wall-clock time: numbers then depend on the machine.
     """
 
-    level: float
+    level: Finite
     every: int = 500
     start: int = 0
-    rtol: float = 1e-4
-    max_gradient_evaluations: float = 200_000
-    max_seconds: float = math.inf
+    rtol: Positive = 1e-4
+    max_gradient_evaluations: Positive = 200_000
+    max_seconds: Budgeted = math.inf
     also: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_schedule(self)
-        if not math.isfinite(self.level):
-            raise ValueError(f"level must be finite, got {self.level}")
-        for name in ("rtol", "max_gradient_evaluations"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        check_budget_of_time(self.max_seconds)
+        check_fields(self)
 
     @property
     def name(self) -> str:

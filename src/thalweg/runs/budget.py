@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from thalweg.basics.checks import Budgeted, check_fields
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -16,11 +18,9 @@ class Budget:
         All work of the run, in gradient evaluations.
     """
 
-    max_time: float = math.inf
-    max_evaluations: float = math.inf
+    max_time: Budgeted = math.inf
+    max_evaluations: Budgeted = math.inf
 
     def check(self) -> None:
         """Raise a ValueError unless both are positive."""
-        for name, value in (("max_time", self.max_time), ("max_evaluations", self.max_evaluations)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value:g}: change it")
+        check_fields(self)
