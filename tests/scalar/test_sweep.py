@@ -4,6 +4,7 @@ import itertools
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -156,14 +157,16 @@ def test_targets_are_a_matter_of_units():
 
 def test_steps_serve_zeros_and_the_sharpness_is_of_first_order():
     w = np.array([[1.2, 0.0], [0.7, 2.0], [1.1, 0.0]])
-    after, loss = gradient_step(w, np.array([0.1, 0.1]), np.array(1.5))
+    after, loss = gradient_step(jnp.asarray(w), jnp.full(2, 0.1), jnp.asarray(1.5))
     assert loss.tolist() == pytest.approx([0.5 * (1.2 * 0.7 * 1.1 - 1.5) ** 2, 0.5 * 1.5**2])
     np.testing.assert_array_equal(after[:, 1], w[:, 1])  # two zeros: a saddle
     errors = []
     for offset in (1e-3, 1e-4):
         near = np.array([1.0 + offset, 2.0, 0.5])
         exact = np.linalg.eigvalsh(hessian(near, 1.0))[-1]
-        errors.append(abs(float(settled_sharpness(near[:, None], np.array(1.0))[0]) - exact))
+        errors.append(
+            abs(float(settled_sharpness(jnp.asarray(near[:, None]), jnp.asarray(1.0))[0]) - exact)
+        )
     assert errors[0] < 1e-4
     assert errors[1] < 0.02 * errors[0]  # of second order
 

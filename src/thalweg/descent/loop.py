@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from thalweg.descent.updates import Update, accepted
 from thalweg.problems import Problem
@@ -25,7 +25,7 @@ class Iterate(NamedTuple):
     """Parameters, the loss and the gradient there, and the state of the update."""
 
     w: PyTree
-    loss: Array
+    loss: Float[Array, ""]
     gradient: PyTree
     state: PyTree
 
@@ -39,20 +39,24 @@ def first_iterate(problem: Problem, update: Update, w: PyTree) -> Iterate:
 
 @compiled
 def advance(
-    problem: Problem, update: Update, iterate: Iterate, count: Array, limit: Array
-) -> tuple[Iterate, Array, Array]:
+    problem: Problem,
+    update: Update,
+    iterate: Iterate,
+    count: Int[Array, ""],
+    limit: Float[Array, ""],
+) -> tuple[Iterate, Int[Array, ""], Float[Array, " CHUNK"]]:
     """Take up to `count <= CHUNK` steps; fewer if an iterate is not `sound`.
 
     Returns
     -------
     iterate, taken, losses
-        The last iterate, the number of steps taken, and the losses after each of them, shape
-        `(CHUNK,)`, of which the first `taken` are meaningful.
+        The last iterate, the number of steps taken, and the losses after each of them, of
+        which the first `taken` are meaningful.
     """
     arrays, static = eqx.partition(iterate, eqx.is_array)
     losses = jnp.zeros(CHUNK, iterate.loss.dtype)
 
-    def going(carry: Any) -> Array:
+    def going(carry: Any) -> Bool[Array, ""]:
         taken, arrays, _ = carry
         return (taken < count) & sound(eqx.combine(arrays, static), limit)
 
@@ -67,7 +71,7 @@ def advance(
     return eqx.combine(arrays, static), taken, losses
 
 
-def sound(iterate: Iterate, limit: Array) -> Array:
+def sound(iterate: Iterate, limit: Float[Array, ""]) -> Bool[Array, ""]:
     """Whether all is finite and the loss is not above `limit` (else: diverged)."""
     leaves = jax.tree.leaves((iterate.gradient, eqx.filter(iterate.w, eqx.is_inexact_array)))
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in leaves]

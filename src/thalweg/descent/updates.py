@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 
 class Update(Protocol):
@@ -37,7 +37,7 @@ class GradientDescent(eqx.Module):
     transformation closes over its own, and is compiled once for each).
     """
 
-    step_size: Array
+    step_size: Float[Array, ""]
 
     def __init__(self, step_size: float):
         self.step_size = jnp.asarray(step_size, float)

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import NDArray
 
 A = TypeVar("A", Array, NDArray[Any])
@@ -40,47 +40,47 @@ _MAX_ITERATIONS = 200
 class DualCoordinates(NamedTuple):
     """The part of the problem that the flow sees, `k = min(n, d)`.
 
-    `vectors` (d, k) and `values` (k,): right singular vectors and singular values of `X`;
-    `in_rank` (k,): which of them count as non-zero; `coefficients` (k,): `c`, zero elsewhere;
+    `vectors` and `values`: right singular vectors and singular values of `X`; `in_rank`: which of
+    them count as non-zero; `coefficients`: `c`, zero elsewhere;
     `unfitted`: `‖y - U Uᵀ y‖`, the part of the targets outside the range of `X`.
     """
 
-    vectors: Array
-    values: Array
-    in_rank: Array
-    coefficients: Array
-    unfitted: Array
+    vectors: Float[Array, "d k"]
+    values: Float[Array, " k"]
+    in_rank: Bool[Array, " k"]
+    coefficients: Float[Array, " k"]
+    unfitted: Float[Array, ""]
 
     @property
-    def range(self) -> Array:
-        """Return an orthonormal basis of the range of `Xᵀ`, (d, k), with zeros off the rank."""
+    def range(self) -> Float[Array, "d k"]:
+        """Return an orthonormal basis of the range of `Xᵀ`, with zeros off the rank."""
         return jnp.where(self.in_rank[None], self.vectors, 0.0)
 
 
 class DiagonalLimit(NamedTuple):
-    """The limit `u`, `v` (d,), the sharpness there, a bound on its error, a top eigenvector.
+    """The limit `u`, `v`, the sharpness there, a bound on its error, a top eigenvector.
 
-    `eigenvector` (2d,) belongs to the vector `(u, v)`. `iterations` counts Newton's. Everything is
+    `eigenvector` belongs to the vector `(u, v)`. `iterations` counts Newton's. Everything is
     NaN, and `error` infinite, where the closed form does not apply or numbers overflow.
     """
 
-    u: Array
-    v: Array
-    sharpness: Array
-    error: Array
-    eigenvector: Array
-    iterations: Array
+    u: Float[Array, " d"]
+    v: Float[Array, " d"]
+    sharpness: Float[Array, ""]
+    error: Float[Array, ""]
+    eigenvector: Float[Array, " 2*d"]
+    iterations: Int[Array, ""]
 
 
 class _State(NamedTuple):
-    a: Array
-    length: Array  # of the last undamped Newton step, as `_lengths` measures it
-    iterations: Array
-    stalled: Array
+    a: Float[Array, " k"]
+    length: Float[Array, ""]  # of the last undamped Newton step, as `_lengths` measures it
+    iterations: Int[Array, ""]
+    stalled: Bool[Array, ""]
 
 
-def dual_coordinates(x: Array, y: Array) -> DualCoordinates:
-    """Return the thin SVD of `x`, shape `(n, d)`, and the targets `y`, `(n,)`, in its coordinates.
+def dual_coordinates(x: Float[Array, "n d"], y: Float[Array, " n"]) -> DualCoordinates:
+    """Return the thin SVD of `x`, and the targets `y` in its coordinates.
 
     Singular values at or below `max(n, d) eps` times the largest count as zero, as in
     `numpy.linalg.matrix_rank`: the flow does not move along their vectors.
@@ -93,7 +93,7 @@ def dual_coordinates(x: Array, y: Array) -> DualCoordinates:
     return DualCoordinates(right.T, values, in_rank, coefficients, unfitted)
 
 
-def _grown(start: Array, e: Array, depth: int) -> Array:
+def _grown(start: Float[Array, " d"], e: Float[Array, " d"], depth: int) -> Float[Array, " d"]:
     """Return `u` at `e`, from `start`: NaN or infinite off the domain."""
     if depth == 2:
         return start * jnp.exp(e)
@@ -102,29 +102,33 @@ def _grown(start: Array, e: Array, depth: int) -> Array:
     return start * jnp.where(base > 0, base, jnp.nan) ** (-1 / exponent)
 
 
-def _moved(u0: Array, v0: Array, e: Array, depth: int) -> tuple[Array, Array]:
+def _moved(
+    u0: Float[Array, " d"], v0: Float[Array, " d"], e: Float[Array, " d"], depth: int
+) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
     return _grown(u0, e, depth), _grown(v0, -e, depth)
 
 
-def _difference(u: Array, v: Array, depth: int) -> Array:
-    """Return `β = u^p - v^p`, shape `(d,)`."""
+def _difference(u: Float[Array, " d"], v: Float[Array, " d"], depth: int) -> Float[Array, " d"]:
+    """Return `β = u^p - v^p`."""
     return (u - v) * (u + v) if depth == 2 else u**depth - v**depth
 
 
-def _weights(u: Array, v: Array, depth: int) -> Array:
-    """Return `q = u^(2p-2) + v^(2p-2)`, shape `(d,)`."""
+def _weights(u: Float[Array, " d"], v: Float[Array, " d"], depth: int) -> Float[Array, " d"]:
+    """Return `q = u^(2p-2) + v^(2p-2)`."""
     return u ** (2 * depth - 2) + v ** (2 * depth - 2)
 
 
-def _lengths(u: Array, v: Array, de: Array, depth: int) -> Array:
-    """Return the lengths `p max(|u|, |v|)^(p-2) |Δe|` of changes `Δe`, shape `(d,)`.
+def _lengths(
+    u: Float[Array, " d"], v: Float[Array, " d"], de: Float[Array, " d"], depth: int
+) -> Float[Array, " d"]:
+    """Return the lengths `p max(|u|, |v|)^(p-2) |Δe|` of changes `Δe`.
 
     To first order, `β` changes by so many times its size, and `q` by `(2p-2)/p` times as many.
     """
     return depth * jnp.maximum(jnp.abs(u), jnp.abs(v)) ** (depth - 2) * jnp.abs(de)
 
 
-def _damping(length: Array, depth: int) -> Array:
+def _damping(length: Float[Array, ""], depth: int) -> Float[Array, ""]:
     """Return the part of a Newton step that surely decreases the dual, `length = max _lengths`.
 
     Along the step `q`, and with it the second derivative, grows at most like
@@ -141,7 +145,7 @@ def _damping(length: Array, depth: int) -> Array:
     return jnp.where(length > 1e-4, reach / safe, 1.0)
 
 
-def _factor(coordinates: DualCoordinates, weights: Array) -> Array:
+def _factor(coordinates: DualCoordinates, weights: Float[Array, " d"]) -> Float[Array, "k k"]:
     """Return the upper triangular `R` with `RᵀR = Vᵀ diag(weights) V`, identity off the rank.
 
     By QR of `√weights V`, whose condition is the square root of that of the product: at small
@@ -152,22 +156,26 @@ def _factor(coordinates: DualCoordinates, weights: Array) -> Array:
     return jnp.linalg.qr(jnp.concatenate([rows, padding]), mode="r")
 
 
-def _inverse(factor: Array) -> Array:
+def _inverse(factor: Float[Array, "k k"]) -> Float[Array, "k k"]:
     """Return `(RᵀR)⁻¹`, column by column.
 
     One solve for all columns at once is 50 times slower at `k = 50`, on two cores that have other
     work too: OpenBLAS divides that solve, but not those for one column, among threads.
     """
 
-    def column(unit: Array) -> Array:
+    def column(unit: Float[Array, " k"]) -> Float[Array, " k"]:
         return solve_triangular(factor, solve_triangular(factor, unit, trans=1))
 
     return jax.lax.map(column, jnp.eye(factor.shape[0], dtype=factor.dtype)).T
 
 
 def _start(
-    coordinates: DualCoordinates, u0: Array, v0: Array, near: tuple[Array, Array], depth: int
-) -> Array:
+    coordinates: DualCoordinates,
+    u0: Float[Array, " d"],
+    v0: Float[Array, " d"],
+    near: tuple[Float[Array, " d"], Float[Array, " d"]],
+    depth: int,
+) -> Float[Array, " k"]:
     """Return the dual variable of the limit `near` of a neighbour, or 0 if the dual is lower there.
 
     For the neighbour's limit `(u, v)`, `e` is estimated from the one of `u`, `v` that has grown.
@@ -182,7 +190,7 @@ def _start(
         e = jnp.where(jnp.abs(u / u0) > jnp.abs(v / v0), from_u, from_v)
     a = coordinates.range.T @ e
 
-    def dual(a: Array) -> Array:
+    def dual(a: Float[Array, " k"]) -> Float[Array, ""]:
         u, v = _moved(u0, v0, coordinates.range @ a, depth)
         return 0.5 * (jnp.vdot(u, u) + jnp.vdot(v, v)) - jnp.vdot(coordinates.coefficients, a)
 
@@ -190,13 +198,17 @@ def _start(
 
 
 def _newton(
-    coordinates: DualCoordinates, u0: Array, v0: Array, near: tuple[Array, Array], depth: int
+    coordinates: DualCoordinates,
+    u0: Float[Array, " d"],
+    v0: Float[Array, " d"],
+    near: tuple[Float[Array, " d"], Float[Array, " d"]],
+    depth: int,
 ) -> _State:
     """Minimise the dual by Newton steps, damped by `_damping`, from `_start`."""
     vectors = coordinates.range
     eps = jnp.finfo(u0.dtype).eps
 
-    def unfinished(state: _State) -> Array:
+    def unfinished(state: _State) -> Bool[Array, ""]:
         going = (state.length > 8 * eps) & ~state.stalled
         return going & (state.iterations < _MAX_ITERATIONS)
 
@@ -221,15 +233,15 @@ def _newton(
 
 
 def _exponent_error(
-    x: Array,
-    y: Array,
+    x: Float[Array, "n d"],
+    y: Float[Array, " n"],
     coordinates: DualCoordinates,
-    e: Array,
-    u: Array,
-    v: Array,
+    e: Float[Array, " d"],
+    u: Float[Array, " d"],
+    v: Float[Array, " d"],
     depth: int,
-) -> Array:
-    """Return a bound `(d,)` on the errors of `e`, to first order in the perturbation of `c`.
+) -> Float[Array, " d"]:
+    """Return a bound on the errors of `e`, to first order in the perturbation of `c`.
 
     `δe = V H⁻¹ δc` where `δc` collects the dual's gradient as computed in its own coordinates; the
     same from the data, `S⁻² VᵀXᵀ(Xβ - y)`; the rounding of both; and the SVD's backward error
@@ -259,15 +271,15 @@ def _exponent_error(
 
 
 def solve(
-    x: Array,
-    y: Array,
+    x: Float[Array, "n d"],
+    y: Float[Array, " n"],
     coordinates: DualCoordinates,
-    u0: Array,
-    v0: Array,
-    near: tuple[Array, Array],
+    u0: Float[Array, " d"],
+    v0: Float[Array, " d"],
+    near: tuple[Float[Array, " d"], Float[Array, " d"]],
     depth: int,
 ) -> DiagonalLimit:
-    """Return the limit of the flow from `u0`, `v0`, shape `(d,)`, for the data `x`, `y`.
+    """Return the limit of the flow from `u0`, `v0` for the data `x`, `y`.
 
     Traceable. `coordinates` is `dual_coordinates(x, y)`; `near` is the limit `(u, v)` of a
     neighbour, or `(u0, v0)` where none is known: it is a matter of speed alone.
@@ -278,7 +290,7 @@ def solve(
     weights = _weights(u, v, depth)
     scaled = coordinates.vectors * coordinates.values[None]  # V S
 
-    def compressed(weights: Array) -> Array:
+    def compressed(weights: Float[Array, " d"]) -> Float[Array, "k k"]:
         return (depth**2 / x.shape[0]) * (scaled.T @ (weights[:, None] * scaled))
 
     exists = jnp.all(has_closed_form(u0, v0, depth)) & jnp.all(jnp.isfinite(weights))

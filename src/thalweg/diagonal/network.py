@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from thalweg.diagonal.convex_dual import (
     DiagonalLimit,
@@ -74,15 +74,15 @@ class DiagonalNetwork(Problem):
         """Always."""
         return True
 
-    def residuals(self, w: Params) -> Array:
-        """Return `(X (u^p - v^p) - y) / √n`, shape `(n,)`."""
+    def residuals(self, w: Params) -> Float[Array, " n"]:
+        """Return `(X (u^p - v^p) - y) / √n`."""
         u, v = self.parts(w)
         x, y = self._data(u.dtype)
         beta = u**self.depth - v**self.depth
         return (x @ beta - y) / jnp.sqrt(jnp.asarray(y.shape[0], u.dtype))
 
-    def __call__(self, w: Params) -> Array:
-        """Return the loss at `w`, a scalar."""
+    def __call__(self, w: Params) -> Float[Array, ""]:
+        """Return the loss at `w`."""
         r = self.residuals(w)
         return 0.5 * jnp.vdot(r, r)
 
@@ -131,7 +131,7 @@ class DiagonalNetwork(Problem):
             return None
         return lambda near: _exact_limit(self, w, near)
 
-    def parts(self, w: Params) -> tuple[Array, Array]:
+    def parts(self, w: Params) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
         """Return `u` and `v` in a common dtype.
 
         Raises
@@ -155,14 +155,14 @@ class DiagonalNetwork(Problem):
         dtype = jnp.result_type(u, v)
         return u.astype(dtype), v.astype(dtype)
 
-    def _data(self, dtype: Any) -> tuple[Array, Array]:
+    def _data(self, dtype: Any) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
         return self.x.astype(dtype), self.y.astype(dtype)
 
 
 @compiled
 def _limit_and_loss(
     network: DiagonalNetwork, coordinates: DualCoordinates, w: Params, near: Params | None
-) -> tuple[DiagonalLimit, Array]:
+) -> tuple[DiagonalLimit, Float[Array, ""]]:
     found = network.flow_limit(w, coordinates, near)
     return found, network({"u": found.u, "v": found.v})
 
@@ -186,12 +186,12 @@ def _exact_limit(network: DiagonalNetwork, w: Params, near: Params | None) -> Ex
     )
 
 
-def _fits(near: Params | None, u: Array) -> bool:
+def _fits(near: Params | None, u: Float[Array, " d"]) -> bool:
     """Return whether `near` is the parameters of a network whose `u` is like this one."""
     if not isinstance(near, dict) or set(near) != {"u", "v"}:
         return False
     return all(one.shape == u.shape and one.dtype == u.dtype for one in near.values())
 
 
-def _floating(data: Array) -> Array:
+def _floating(data: Shaped[Array, "*shape"]) -> Float[Array, "*shape"]:
     return data if jnp.issubdtype(data.dtype, jnp.floating) else data.astype(float)

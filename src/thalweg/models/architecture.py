@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from thalweg.basics.checks import check_fields
 
 if TYPE_CHECKING:
-    from jaxtyping import Array
+    from jaxtyping import Array, Float
 
     from thalweg.models.layers import Activation
 
@@ -39,8 +39,10 @@ class Architecture(ABC):
 
     @staticmethod
     @abstractmethod
-    def predict(w: Any, x: Array, activation: Activation) -> Array:
-        """Return the outputs `(n, outputs)` on images `(n, height, width, channels)`."""
+    def predict(
+        w: Any, x: Float[Array, "n height width channels"], activation: Activation
+    ) -> Float[Array, "n outputs"]:
+        """Return the outputs on images."""
 
 
 def option(default: Any, help: str) -> Any:

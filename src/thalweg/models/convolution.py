@@ -15,7 +15,7 @@ from thalweg.models.layers import Layer, dense_init
 if TYPE_CHECKING:
     import jax
     import jax.numpy as jnp
-    from jaxtyping import Array
+    from jaxtyping import Array, Float
 else:  # options are read before the seconds that importing JAX takes
     jax, jnp = Lazy("jax"), Lazy("jax.numpy")
 
@@ -28,14 +28,18 @@ def convolution_init(key: Array, fan_in: int, fan_out: int, dtype: Any) -> Layer
     return {**flat, "weight": flat["weight"].reshape(KERNEL, KERNEL, fan_in, fan_out)}
 
 
-def convolve(layer: Layer, x: Array) -> Array:
+def convolve(
+    layer: Layer, x: Float[Array, "n height width channels"]
+) -> Float[Array, "n height width out"]:
     """Return the convolution (in the sense of deep learning) with zeros around the image."""
     axes = ("NHWC", "HWIO", "NHWC")
     y = jax.lax.conv_general_dilated(x, layer["weight"], (1, 1), "SAME", dimension_numbers=axes)
     return y + layer["bias"][None, None, None, :]
 
 
-def average_pool(x: Array) -> Array:
+def average_pool(
+    x: Float[Array, "n height width channels"],
+) -> Float[Array, "n height//2 width//2 channels"]:
     """Return averages over 2 × 2 pixels."""
     n, height, width, depth = x.shape
     even = x[:, : 2 * (height // 2), : 2 * (width // 2)]

@@ -11,7 +11,7 @@ from thalweg.basics.lazy import Lazy
 if TYPE_CHECKING:
     import jax
     import jax.numpy as jnp
-    from jaxtyping import Array
+    from jaxtyping import Array, Float
 else:  # options are read before the seconds that importing JAX takes
     jax, jnp = Lazy("jax"), Lazy("jax.numpy")
 
@@ -19,22 +19,22 @@ Activation = Callable[["Array"], "Array"]
 Layer = dict[str, "Array"]
 
 
-def tanh(x: Array) -> Array:
+def tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Return the hyperbolic tangent."""
     return jnp.tanh(x)
 
 
-def relu(x: Array) -> Array:
+def relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Return `max(x, 0)`."""
     return jax.nn.relu(x)
 
 
-def gelu(x: Array) -> Array:
+def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Return `x Φ(x)`, `Φ` the distribution function of the normal distribution."""
     return jax.nn.gelu(x, approximate=False)
 
 
-def softplus(x: Array) -> Array:
+def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Return `log(1 + exp(x))`."""
     return jax.nn.softplus(x)
 
@@ -54,7 +54,7 @@ def dense_init(key: Array, fan_in: int, fan_out: int, dtype: Any = float) -> Lay
     return {"weight": weight, "bias": jnp.zeros(fan_out, dtype)}
 
 
-def dense(layer: Layer, x: Array) -> Array:
+def dense(layer: Layer, x: Float[Array, "*batch fan_in"]) -> Float[Array, "*batch fan_out"]:
     """Return `x W + b` along the last axis of `x`."""
     bias = layer["bias"].reshape((1,) * (x.ndim - 1) + (-1,))
     return x @ layer["weight"] + bias

@@ -15,7 +15,7 @@ from thalweg.models.layers import Activation, Layer, dense, dense_init, tanh
 
 if TYPE_CHECKING:
     import jax
-    from jaxtyping import Array
+    from jaxtyping import Array, Float
 else:  # options are read before the seconds that importing JAX takes
     jax = Lazy("jax")
 
@@ -33,7 +33,9 @@ class MLP(Architecture):
         return mlp_init(key, (prod(image), *self.widths, outputs))
 
     @staticmethod
-    def predict(w: Any, x: Array, activation: Activation) -> Array:
+    def predict(
+        w: Any, x: Float[Array, "n height width channels"], activation: Activation
+    ) -> Float[Array, "n outputs"]:
         """Return the outputs."""
         return mlp(w, x, activation)
 
@@ -50,8 +52,10 @@ def mlp_init(key: Array, widths: Sequence[int], dtype: Any = float) -> Layers:
     return layers
 
 
-def mlp(layers: Layers, x: Array, activation: Activation = tanh) -> Array:
-    """Return the outputs `(n, widths[-1])` of the network on the batch `x` of shape `(n, ...)`."""
+def mlp(
+    layers: Layers, x: Float[Array, "n ..."], activation: Activation = tanh
+) -> Float[Array, "n outputs"]:
+    """Return the outputs of the network on the batch `x`."""
     x = x.reshape(x.shape[0], -1)
     for layer in layers[:-1]:
         x = activation(dense(layer, x))

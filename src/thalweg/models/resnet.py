@@ -16,7 +16,7 @@ from thalweg.models.layers import Activation, dense, dense_init, tanh
 if TYPE_CHECKING:
     import jax
     import jax.numpy as jnp
-    from jaxtyping import Array
+    from jaxtyping import Array, Float
 else:  # options are read before the seconds that importing JAX takes
     jax, jnp = Lazy("jax"), Lazy("jax.numpy")
 
@@ -33,7 +33,9 @@ class ResNet(Architecture):
         return resnet_init(key, image, outputs, channels=self.widths, blocks=self.depth)
 
     @staticmethod
-    def predict(w: Any, x: Array, activation: Activation) -> Array:
+    def predict(
+        w: Any, x: Float[Array, "n height width channels"], activation: Activation
+    ) -> Float[Array, "n outputs"]:
         """Return the outputs."""
         return resnet(w, x, activation)
 
@@ -95,8 +97,10 @@ def resnet_init(
     return {"stem": stem, "stages": stages, "head": dense_init(of_head, of_stage, outputs, dtype)}
 
 
-def resnet(w: dict[str, Any], x: Array, activation: Activation = tanh) -> Array:
-    """Return the outputs `(n, outputs)` on images `(n, height, width, channels)`.
+def resnet(
+    w: dict[str, Any], x: Float[Array, "n height width channels"], activation: Activation = tanh
+) -> Float[Array, "n outputs"]:
+    """Return the outputs on images.
 
     The head sees the mean over all pixels of the activated last stage.
     """

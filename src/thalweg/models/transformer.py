@@ -15,7 +15,7 @@ from thalweg.models.mlp import mlp, mlp_init
 if TYPE_CHECKING:
     import jax
     import jax.numpy as jnp
-    from jaxtyping import Array
+    from jaxtyping import Array, Float
 else:  # options are read before the seconds that importing JAX takes
     jax, jnp = Lazy("jax"), Lazy("jax.numpy")
 
@@ -49,7 +49,9 @@ class Transformer(Architecture):
         )
 
     @staticmethod
-    def predict(w: Any, x: Array, activation: Activation) -> Array:
+    def predict(
+        w: Any, x: Float[Array, "n height width channels"], activation: Activation
+    ) -> Float[Array, "n outputs"]:
         """Return the outputs."""
         return transformer(w, x, activation)
 
@@ -122,8 +124,10 @@ def transformer_init(
     }
 
 
-def transformer(w: dict[str, Any], x: Array, activation: Activation = gelu) -> Array:
-    """Return the outputs `(n, outputs)` on images `(n, height, width, channels)`.
+def transformer(
+    w: dict[str, Any], x: Float[Array, "n height width channels"], activation: Activation = gelu
+) -> Float[Array, "n outputs"]:
+    """Return the outputs on images.
 
     The head sees the mean over all tokens of the normalised last block.
     """
@@ -136,16 +140,20 @@ def transformer(w: dict[str, Any], x: Array, activation: Activation = gelu) -> A
     return dense(w["head"], jnp.mean(_normalise(w["norm"], tokens), axis=1))
 
 
-def _patches(x: Array, pixels: int) -> Array:
-    """Return the patches of so many numbers each, shape `(n, tokens, pixels)`."""
+def _patches(
+    x: Float[Array, "n height width channels"], pixels: int
+) -> Float[Array, "n tokens pixels"]:
+    """Return the patches of so many numbers each."""
     n, height, width, channels = x.shape
     side = isqrt(pixels // channels)
     grid = x.reshape(n, height // side, side, width // side, side, channels)
     return grid.transpose(0, 1, 3, 2, 4, 5).reshape(n, -1, pixels)
 
 
-def _attend(block: dict[str, Any], tokens: Array) -> Array:
-    """Return `Σ_heads softmax(Q Kᵀ / √size) V`, projected, for tokens `(n, tokens, width)`."""
+def _attend(
+    block: dict[str, Any], tokens: Float[Array, "n tokens width"]
+) -> Float[Array, "n tokens width"]:
+    """Return `Σ_heads softmax(Q Kᵀ / √size) V`, projected."""
     mixing = block["query_key_value"]
     mixed = jnp.einsum("ntw,wchs->cnhts", tokens, mixing["weight"])
     query, key, value = mixed + mixing["bias"][:, None, :, None, :]

@@ -15,7 +15,7 @@ from thalweg.models.mlp import mlp, mlp_init
 
 if TYPE_CHECKING:
     import jax
-    from jaxtyping import Array
+    from jaxtyping import Array, Float
 else:  # options are read before the seconds that importing JAX takes
     jax = Lazy("jax")
 
@@ -32,7 +32,9 @@ class VGG(Architecture):
         return vgg_init(key, image, outputs, channels=self.widths, convolutions=self.depth)
 
     @staticmethod
-    def predict(w: Any, x: Array, activation: Activation) -> Array:
+    def predict(
+        w: Any, x: Float[Array, "n height width channels"], activation: Activation
+    ) -> Float[Array, "n outputs"]:
         """Return the outputs."""
         return vgg(w, x, activation)
 
@@ -82,8 +84,10 @@ def vgg_init(
     return {"stages": stages, "dense": mlp_init(key, widths, dtype)}
 
 
-def vgg(w: dict[str, Any], x: Array, activation: Activation = tanh) -> Array:
-    """Return the outputs `(n, outputs)` on images `(n, height, width, channels)`."""
+def vgg(
+    w: dict[str, Any], x: Float[Array, "n height width channels"], activation: Activation = tanh
+) -> Float[Array, "n outputs"]:
+    """Return the outputs on images."""
     for stage in w["stages"]:
         for layer in stage:
             x = activation(convolve(layer, x))

@@ -3,15 +3,17 @@
 `L(w) = ½ (π(w) - y)²`, `π(w) = w_1 ⋯ w_D`, so that `∂L/∂w_i = (π - y) P_i` with the products of
 the others `P_i = ∏_{j≠i} w_j`. These are built from partial products from both ends rather than by
 division, which serves coordinates that are zero too. Starts lie along the last axis, over which
-the compiler vectorises: arrays `w` have shape `(D, ...)`.
+the compiler vectorises.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 
-def product_and_others(w: Array) -> tuple[Array, Array]:
-    """Return `π`, shape `(...)`, and `P_i`, shape `(D, ...)`."""
+def product_and_others(
+    w: Float[Array, " depth *starts"],
+) -> tuple[Float[Array, "*starts"], Float[Array, " depth *starts"]]:
+    """Return `π` and the `P_i`."""
     depth = w.shape[0]
     ones = jnp.ones_like(w[0])
     before, after = [ones], [ones]
@@ -21,14 +23,20 @@ def product_and_others(w: Array) -> tuple[Array, Array]:
     return before[-1], jnp.stack([before[i] * after[depth - 1 - i] for i in range(depth)])
 
 
-def gradient_step(w: Array, step_size: Array, target: Array) -> tuple[Array, Array]:
+def gradient_step(
+    w: Float[Array, " depth *starts"],
+    step_size: Float[Array, "*#starts"],
+    target: Float[Array, "*#starts"],
+) -> tuple[Float[Array, " depth *starts"], Float[Array, "*starts"]]:
     """Return one step of gradient descent from `w`, and the loss at `w`."""
     product, others = product_and_others(w)
     residual = product - target
     return w - (step_size * residual)[None] * others, 0.5 * residual * residual
 
 
-def settled_sharpness(w: Array, target: Array) -> Array:
+def settled_sharpness(
+    w: Float[Array, " depth *starts"], target: Float[Array, "*#starts"]
+) -> Float[Array, "*starts"]:
     """Return the top eigenvalue of the Hessian close to a global minimum.
 
     The Hessian is `P Pᵀ + (π - y) K` with `K_ij = ∏_{k≠i,j} w_k` off the diagonal and `K_ii = 0`.
@@ -44,8 +52,12 @@ def settled_sharpness(w: Array, target: Array) -> Array:
     return norm + (product - target) * product**3 * pairs / norm
 
 
-def hessian_product(w: Array, vector: Array, target: Array) -> Array:
-    """Return `H(w) v`, shape `(D, ...)`, where no coordinate of `w` is zero.
+def hessian_product(
+    w: Float[Array, " depth *starts"],
+    vector: Float[Array, " depth *starts"],
+    target: Float[Array, "*#starts"],
+) -> Float[Array, " depth *starts"]:
+    """Return `H(w) v`, where no coordinate of `w` is zero.
 
     `H = P Pᵀ + (π - y) K`, with `K_ij = π / (w_i w_j)` off the diagonal and `K_ii = 0`.
     """

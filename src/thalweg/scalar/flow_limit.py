@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Int
 
 from thalweg.scalar.threads import as_here
 from thalweg.scalar.unchecked import unchecked
@@ -60,28 +60,28 @@ class ScalarLimits(NamedTuple):
 
 
 class _Start(NamedTuple):
-    """What the flow conserves, and its branch. Coordinates first: `(D, ...)` and `(...)`."""
+    """What the flow conserves, and its branch. Coordinates first."""
 
-    log_balances: Array
-    rounding: Array  # bound on the absolute errors of log_balances
-    signs: Array  # of the limit, ±1
-    is_smallest: Array
-    ties: Array  # how many coordinates have the smallest magnitude
-    log_smallest: Array
-    is_saddle: Array
+    log_balances: Float[Array, " depth *starts"]
+    rounding: Float[Array, " depth *starts"]  # bound on the absolute errors of log_balances
+    signs: Float[Array, " depth *starts"]  # of the limit, ±1
+    is_smallest: Bool[Array, " depth *starts"]
+    ties: Int[Array, "*starts"]  # how many coordinates have the smallest magnitude
+    log_smallest: Float[Array, "*starts"]
+    is_saddle: Bool[Array, "*starts"]
 
 
 class _Evaluation(NamedTuple):
     """`F(s) = Σ log(e^s + b_i) - 2 log y` and what goes with it, at one `s = log x`."""
 
-    log_larger: Array  # log max(x, b_i)
-    ratio: Array  # min(x, b_i) / max(x, b_i): x + b_i = larger (1 + ratio)
-    shares: Array  # x / (x + b_i)
-    value: Array
-    slope: Array  # F'(s) = Σ shares, in [1, D]
+    log_larger: Float[Array, " depth *starts"]  # log max(x, b_i)
+    ratio: Float[Array, " depth *starts"]  # min(x, b_i) / max(x, b_i): x + b_i = larger (1 + ratio)
+    shares: Float[Array, " depth *starts"]  # x / (x + b_i)
+    value: Float[Array, "*starts"]
+    slope: Float[Array, "*starts"]  # F'(s) = Σ shares, in [1, D]
 
 
-def _prepare(w: Array) -> _Start:
+def _prepare(w: Float[Array, " depth *starts"]) -> _Start:
     magnitude = jnp.abs(w)
     smallest = jnp.min(magnitude, axis=0)
     is_smallest = magnitude == smallest[None]
@@ -105,7 +105,11 @@ def _prepare(w: Array) -> _Start:
     )
 
 
-def _evaluate(log_balances: Array, log_target: Array, s: Array) -> _Evaluation:
+def _evaluate(
+    log_balances: Float[Array, " depth *starts"],
+    log_target: Float[Array, ""],
+    s: Float[Array, "*starts"],
+) -> _Evaluation:
     # x + b = larger (1 + ratio): neither x nor b is ever formed.
     gap = log_balances - s[None]
     log_larger = jnp.maximum(log_balances, s[None])
@@ -115,7 +119,7 @@ def _evaluate(log_balances: Array, log_target: Array, s: Array) -> _Evaluation:
     return _Evaluation(log_larger, ratio, shares, value, jnp.sum(shares, axis=0))
 
 
-def _log_product(factors: Array) -> Array:
+def _log_product(factors: Float[Array, " depth *starts"]) -> Float[Array, "*starts"]:
     """Return `Σ log factors` over the first axis, for factors in [1, 2]: one logarithm for many.
 
     It takes most of the time otherwise. Products of 100 such factors fit every floating type.
@@ -124,7 +128,9 @@ def _log_product(factors: Array) -> Array:
     return sum(jnp.log(jnp.prod(factors[i : i + 100], axis=0)) for i in groups)  # type: ignore[return-value]
 
 
-def _root(start: _Start, log_target: Array) -> tuple[Array, Array]:
+def _root(
+    start: _Start, log_target: Float[Array, ""]
+) -> tuple[Float[Array, "*starts"], Int[Array, ""]]:
     """Return `s = log x` with `F(s) = 0`, and the number of Newton iterations.
 
     `F` is convex and increasing: from anywhere, Newton's first step lands at or above the root and
@@ -135,7 +141,7 @@ def _root(start: _Start, log_target: Array) -> tuple[Array, Array]:
     upper = 2 * log_target / depth
     enough = 0.5 * jnp.sqrt(jnp.finfo(start.log_balances.dtype).eps)
 
-    def newton(s: Array) -> Array:
+    def newton(s: Float[Array, "*starts"]) -> Float[Array, "*starts"]:
         at = _evaluate(start.log_balances, log_target, s)
         return s - at.value / at.slope
 
@@ -158,7 +164,9 @@ def _root(start: _Start, log_target: Array) -> tuple[Array, Array]:
     return s, iterations
 
 
-def _relative_error(start: _Start, at: _Evaluation, s: Array, log_target: Array) -> Array:
+def _relative_error(
+    start: _Start, at: _Evaluation, s: Float[Array, "*starts"], log_target: Float[Array, ""]
+) -> Float[Array, "*starts"]:
     """Return a bound on `|λ/λ_true - 1|` for `λ = y² F'(s) / e^s`.
 
     The computed `F` is off by the rounding of its terms, of their sum and of the balances; the
@@ -177,7 +185,9 @@ def _relative_error(start: _Start, at: _Evaluation, s: Array, log_target: Array)
     return jnp.where(bound < 0.1, bound, jnp.inf)
 
 
-def _log_saddle_sharpness(start: _Start, log_target: Array) -> tuple[Array, Array]:
+def _log_saddle_sharpness(
+    start: _Start, log_target: Float[Array, ""]
+) -> tuple[Float[Array, "*starts"], Float[Array, "*starts"]]:
     """Return the logarithm of `λ` at the saddle, and a bound on its error.
 
     Where `k` coordinates vanish, the Hessian is `-y ∇²π`; for `k = 2` it has the one pair of
@@ -192,10 +202,12 @@ def _log_saddle_sharpness(start: _Start, log_target: Array) -> tuple[Array, Arra
     return jnp.where(start.ties == 2, total, -jnp.inf), error
 
 
-def solve_coordinates_first(w: Array, target: Array) -> ScalarLimits:
-    """Return the flow's limit from the start(s) `w`, shape `(D, ...)`; `target` is a scalar.
+def solve_coordinates_first(
+    w: Float[Array, " depth *starts"], target: Float[Array, ""]
+) -> ScalarLimits:
+    """Return the flow's limit from the start(s) `w`.
 
-    Traceable. One start has shape `(D,)`; with starts along the last axis the compiler vectorises
+    Traceable. With starts along the last axis the compiler vectorises
     over starts. NaN or infinity in `w` gives NaN.
     """
     log_target = jnp.log(target)
@@ -220,10 +232,12 @@ def solve_coordinates_first(w: Array, target: Array) -> ScalarLimits:
 
 
 @partial(jax.jit, static_argnums=2)
-def _solve_call(ws: Array, target: Array, chunk: int) -> ScalarLimits:
+def _solve_call(
+    ws: Float[Array, "starts depth"], target: Float[Array, ""], chunk: int
+) -> ScalarLimits:
     """Solve `(chunks * chunk, D)` starts, one chunk after the other."""
 
-    def one(starts: Array) -> ScalarLimits:
+    def one(starts: Float[Array, "chunk depth"]) -> ScalarLimits:
         found = solve_coordinates_first(starts.T, target)
         iterations = jnp.broadcast_to(found.iterations, found.sharpness.shape)
         return found._replace(limit=found.limit.T, iterations=iterations)

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array, ArrayLike, Float
 
 from thalweg.problems.checks import check_not_traced
 from thalweg.problems.compiling import compiled
@@ -64,23 +64,23 @@ class ScalarNetwork(Problem):
         """Always: there is one residual."""
         return True
 
-    def residuals(self, w: Params) -> Array:
-        """Return `[π(w) - y]`, shape `(1,)`."""
+    def residuals(self, w: Params) -> Float[Array, "1"]:
+        """Return `[π(w) - y]`."""
         self._check(jnp.shape(w) if isinstance(w, Array | np.ndarray) else None)
         w = jnp.asarray(w)
         return (jnp.prod(w) - self.target_as(w.dtype))[None]
 
-    def __call__(self, w: Params) -> Array:
-        """Return the loss at `w`, a scalar."""
+    def __call__(self, w: Params) -> Float[Array, ""]:
+        """Return the loss at `w`."""
         r = self.residuals(w)[0]
         return 0.5 * r * r
 
-    def target_as(self, dtype: Any) -> Array:
+    def target_as(self, dtype: Any) -> Float[Array, ""]:
         """Return the target in the dtype of the parameters."""
         return jnp.asarray(self.target, dtype)
 
-    def balances(self, w: Array) -> Array:
-        """Return what gradient flow conserves: `w_i² - w_m²`, shape `(depth,)`.
+    def balances(self, w: Float[Array, " depth"]) -> Float[Array, " depth"]:
+        """Return what gradient flow conserves: `w_i² - w_m²`.
 
         `w_m` is the coordinate of smallest magnitude; computed without cancellation.
         """
@@ -89,22 +89,22 @@ class ScalarNetwork(Problem):
         smallest = jnp.min(size)
         return (size - smallest) * (size + smallest)
 
-    def sharpness(self, w: Array) -> Array:
-        """Return the largest eigenvalue of the Hessian at any `w`, shape `(depth,)`, to rounding.
+    def sharpness(self, w: Float[Array, " depth"]) -> Float[Array, ""]:
+        """Return the largest eigenvalue of the Hessian at any `w`, to rounding.
 
         Diagonal plus rank one: no eigensolver is needed. Traceable, as are the next two.
         """
         self._check(jnp.shape(w))
         return top_eigenvalue(jnp.asarray(w), self.target_as(w.dtype))[0]
 
-    def log_sharpness(self, w: Array) -> Array:
+    def log_sharpness(self, w: Float[Array, " depth"]) -> Float[Array, ""]:
         """Return the logarithm of `sharpness(w)`, finite also where that over- or underflows."""
         self._check(jnp.shape(w))
         return top_eigenvalue(jnp.asarray(w), self.target_as(w.dtype))[1]
 
     @unchecked()
-    def gfs_sharpness_gradient(self, w: Array) -> Array:
-        """Return `∇φ(w)`, shape `(depth,)`: how the GFS sharpness changes with the start.
+    def gfs_sharpness_gradient(self, w: Float[Array, " depth"]) -> Float[Array, " depth"]:
+        """Return `∇φ(w)`: how the GFS sharpness changes with the start.
 
         With `r_i = 1/S(w)_i²` and `M = Σ r² / Σ r`, differentiating `Σ log(w_i² + s) = 2 log y`
         gives `∂φ/∂w_i = 2 y² w_i r_i (M - r_i)`, which is orthogonal to the flow. NaN where the
@@ -118,15 +118,15 @@ class ScalarNetwork(Problem):
         return jnp.where(found.is_saddle, jnp.nan, gradient)
 
     @unchecked()
-    def flow_limit(self, w: Array) -> ScalarLimits:
-        """Return where gradient flow from `w`, shape `(depth,)`, ends: traceable, for one start.
+    def flow_limit(self, w: Float[Array, " depth"]) -> ScalarLimits:
+        """Return where gradient flow from `w` ends: traceable, for one start.
 
         For very many starts `flow_limits` is several times faster than `jax.vmap` of this.
         """
         self._check(jnp.shape(w))
         return solve_coordinates_first(w, self.target_as(w.dtype))
 
-    def exact_flow(self, w: Array) -> Callable[[Params | None], ExactLimit]:
+    def exact_flow(self, w: Float[Array, " depth"]) -> Callable[[Params | None], ExactLimit]:
         """Return what solves the flow from `w`: one gradient for each of Newton's iterations."""
         return lambda near: _exact_limit(self, w)
 
@@ -187,12 +187,14 @@ class ScalarNetwork(Problem):
 
 
 @compiled
-def _limit_and_loss(network: ScalarNetwork, w: Array) -> tuple[ScalarLimits, Array]:
+def _limit_and_loss(
+    network: ScalarNetwork, w: Float[Array, " depth"]
+) -> tuple[ScalarLimits, Float[Array, ""]]:
     found = network.flow_limit(w)
     return found, network(found.limit)
 
 
-def _exact_limit(network: ScalarNetwork, w: Array) -> ExactLimit:
+def _exact_limit(network: ScalarNetwork, w: Float[Array, " depth"]) -> ExactLimit:
     found, loss = jax.device_get(_limit_and_loss(network, w))
     vector = None
     if not found.is_saddle and np.isfinite(found.sharpness):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 from numpy.typing import ArrayLike, NDArray
 
 from thalweg.scalar.descent import gradient_step, hessian_product
@@ -58,7 +58,13 @@ def scalar_orbits(
 
 
 @partial(jax.jit, static_argnums=4)
-def _follow(w: Array, sizes: Array, target: Array, skip: int, keep: int) -> tuple[Array, Array]:
+def _follow(
+    w: Float[Array, " depth N"],
+    sizes: Float[Array, " N"],
+    target: Float[Array, ""],
+    skip: int,
+    keep: int,
+) -> tuple[Float[Array, "keep depth N"], Float[Array, " N"]]:
     def advance(_: Array, w: Array) -> Array:
         return gradient_step(w, sizes, target)[0]
 

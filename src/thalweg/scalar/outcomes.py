@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float, Int
 
 from thalweg.basics.named import Named
 from thalweg.scalar.descent import gradient_step, product_and_others, settled_sharpness
@@ -63,41 +63,43 @@ class Judged(NamedTuple):
         At how many of the measured steps the GFS sharpness fell, rose, or could not be told.
     """
 
-    outcome: Array
-    loss: Array
-    sharpness: Array
-    loss_rises: Array
-    falls: Array
-    rises: Array
-    undecided: Array
+    outcome: Int[Array, " N"]
+    loss: Float[Array, " N"]
+    sharpness: Float[Array, " N"]
+    loss_rises: Int[Array, " N"]
+    falls: Int[Array, " N"]
+    rises: Int[Array, " N"]
+    undecided: Int[Array, " N"]
 
 
 class _State(NamedTuple):
-    w: Array
-    last_loss: Array  # before the step that led to w
-    loss_rises: Array
-    inside: Array  # whether all iterates so far have the signs of the start
+    w: Float[Array, " depth N"]
+    last_loss: Float[Array, " N"]  # before the step that led to w
+    loss_rises: Int[Array, " N"]
+    inside: Bool[Array, " N"]  # whether all iterates so far have the signs of the start
 
 
 class _Flows(NamedTuple):
-    sharpness: Array
-    error: Array
-    open: Array  # whether the run is inside and not settled, so that the next step counts
-    falls: Array
-    rises: Array
-    undecided: Array
+    sharpness: Float[Array, " N"]
+    error: Float[Array, " N"]
+    open: Bool[
+        Array, " N"
+    ]  # whether the run is inside and not settled, so that the next step counts
+    falls: Int[Array, " N"]
+    rises: Int[Array, " N"]
+    undecided: Int[Array, " N"]
 
 
 def follow(
-    start: Array,
-    step_size: Array,
-    target: Array,
-    margin: Array,
-    counts: tuple[Array, Array, Array],
+    start: Float[Array, " depth N"],
+    step_size: Float[Array, " N"],
+    target: Float[Array, ""],
+    margin: Float[Array, ""],
+    counts: tuple[Int[Array, ""], Int[Array, ""], Int[Array, ""]],
     *,
     with_flows: bool,
 ) -> Judged:
-    """Descend from `start`, shape `(D, N)`, with `step_size`, shape `(N,)`, and judge.
+    """Descend from `start` with `step_size`, and judge.
 
     `counts` are `blocks`, `every` and `rest`: the GFS sharpness is measured at the start and after
     each of `blocks` times `every` steps (if `with_flows`); `rest` steps follow.
@@ -121,19 +123,26 @@ def follow(
     return _judge(state, flows, step_size, target, margin)
 
 
-def _step(state: _State, step_size: Array, target: Array, signs: Array) -> _State:
+def _step(
+    state: _State,
+    step_size: Float[Array, " N"],
+    target: Float[Array, ""],
+    signs: Float[Array, " depth N"],
+) -> _State:
     w, loss = gradient_step(state.w, step_size, target)
     rises = state.loss_rises + _rose(state.last_loss, loss, target, len(signs))
     return _State(w, loss, rises, state.inside & jnp.all(w * signs > 0, axis=0))
 
 
-def _rose(before: Array, after: Array, target: Array, depth: int) -> Array:
+def _rose(
+    before: Float[Array, " N"], after: Float[Array, " N"], target: Float[Array, ""], depth: int
+) -> Int[Array, " N"]:
     """Whether the loss rose; not where it is nothing but the rounding of the product."""
     rounding = 64 * depth * jnp.finfo(after.dtype).eps * target
     return ((after > before) & (after > 0.5 * rounding * rounding)).astype(jnp.int32)
 
 
-def _compare(last: _Flows, state: _State, target: Array) -> _Flows:
+def _compare(last: _Flows, state: _State, target: Float[Array, ""]) -> _Flows:
     found = solve_coordinates_first(state.w, target)
     error = jnp.where(found.is_saddle, jnp.inf, found.error)
     fall, doubt = last.sharpness - found.sharpness, last.error + error
@@ -151,7 +160,13 @@ def _compare(last: _Flows, state: _State, target: Array) -> _Flows:
     )
 
 
-def _judge(state: _State, flows: _Flows, step_size: Array, target: Array, margin: Array) -> Judged:
+def _judge(
+    state: _State,
+    flows: _Flows,
+    step_size: Float[Array, " N"],
+    target: Float[Array, ""],
+    margin: Float[Array, ""],
+) -> Judged:
     _, loss = gradient_step(state.w, step_size, target)
     loss_rises = state.loss_rises + _rose(state.last_loss, loss, target, len(state.w))
     sharpness = settled_sharpness(state.w, target)

@@ -5,12 +5,14 @@ into mantissas and exponents of two, all of it is exact but the product of the m
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
 _GROUP = 100  # mantissas in [1/2, 1): 2^-100 fits every floating type
 
 
-def split_product(factors: Array) -> tuple[Array, Array]:
+def split_product(
+    factors: Float[Array, " factors *shape"],
+) -> tuple[Float[Array, "*shape"], Int[Array, "*shape"]]:
     """Return `m` and `e` with `Π factors = m 2^e`, `|m| ∈ [1/2, 1)` (or 0), over the first axis.
 
     The relative error of `m` is at most half the rounding unit per factor; `e` is an integer,
@@ -25,12 +27,12 @@ def split_product(factors: Array) -> tuple[Array, Array]:
     return mantissa, exponent
 
 
-def scaled(mantissa: Array, power: Array) -> Array:
+def scaled(mantissa: Float[Array, "*shape"], power: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Return `mantissa 2^power`, in two steps: `2^power` may overflow where the result does not."""
     half = power // 2
     return jnp.ldexp(jnp.ldexp(mantissa, half), power - half)
 
 
-def product(factors: Array) -> Array:
+def product(factors: Float[Array, " factors *shape"]) -> Float[Array, "*shape"]:
     """Return `Π factors` over the first axis: infinite or zero only where the product itself is."""
     return scaled(*split_product(factors))

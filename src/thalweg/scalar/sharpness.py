@@ -17,7 +17,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Float
 
 from thalweg.scalar.product import scaled, split_product
 
@@ -25,10 +25,12 @@ _LN2 = math.log(2.0)
 _BISECTIONS = 70  # of a bracket in [0.3, 3 D], to below the last digit
 
 
-def top_eigenvalue(w: Array, target: Array) -> tuple[Array, Array]:
-    """Return the largest eigenvalue of the Hessian at `w`, shape `(D, ...)`, and its logarithm.
+def top_eigenvalue(
+    w: Float[Array, " depth *starts"], target: Float[Array, "*#starts"]
+) -> tuple[Float[Array, "*starts"], Float[Array, "*starts"]]:
+    """Return the largest eigenvalue of the Hessian at `w`, and its logarithm.
 
-    Traceable; shapes `(...)`. The logarithm stays finite where the eigenvalue overflows or
+    Traceable. The logarithm stays finite where the eigenvalue overflows or
     underflows; the eigenvalue is never negative, and 0 where three coordinates vanish.
     """
     w = jnp.take_along_axis(w, jnp.argsort(jnp.abs(w), axis=0), axis=0)
@@ -61,10 +63,16 @@ def top_eigenvalue(w: Array, target: Array) -> tuple[Array, Array]:
     return jnp.where(nan, jnp.nan, scaled(lam, power)), jnp.where(nan, jnp.nan, log)
 
 
-def _root(h: Array, rho: Array, t: Array, c: Array, square: Array) -> Array:
+def _root(
+    h: Float[Array, " others *starts"],
+    rho: Float[Array, " others *starts"],
+    t: Float[Array, "*starts"],
+    c: Float[Array, "*starts"],
+    square: Float[Array, "*starts"],
+) -> Float[Array, "*starts"]:
     """Return the largest `m` with `m - square = Σ h_i c (m ρ_i + h_i t) / (m + h_i ρ_i t)`."""
 
-    def is_above(m: Array) -> Array:
+    def is_above(m: Float[Array, "*starts"]) -> Bool[Array, "*starts"]:
         terms = h * (m[None] * rho + h * t[None]) / (m[None] + h * rho * t[None])
         return m - square - c * jnp.sum(terms, axis=0) > 0
 

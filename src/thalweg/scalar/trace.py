@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from thalweg.scalar.conditions import convergence_condition, one_step_condition
@@ -102,7 +102,9 @@ class _Facts(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=2)
-def _facts(w0: Array, step_size: Array, steps: int, target: Array) -> _Facts:
+def _facts(
+    w0: Float[Array, " depth"], step_size: Float[Array, ""], steps: int, target: Float[Array, ""]
+) -> _Facts:
     def step(w: Array, _: None) -> tuple[Array, Array]:
         return gradient_step(w, step_size, target)[0], w
 
