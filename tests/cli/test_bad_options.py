@@ -82,6 +82,7 @@ def scratch(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @examples(350, chosen=bad_options())
 def test_a_value_that_makes_no_sense(chosen, scratch):
     name, options = chosen

@@ -95,6 +95,7 @@ except FloatingPointError:
 """
 
 
+@pytest.mark.slow
 def test_jax_looks_for_nan_in_the_loss_and_finds_none_of_ours(tmp_path):
     """In a notebook's environment, too, whose backend for figures is not installed here."""
     done = subprocess.run(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import thalweg as tw
 from bad_inputs import assert_refused, examples, snapshot, thalweg
+from marks import slow
 from thalweg.descent import RunStatus, descend
 from thalweg.runs.summary import summarise
 
@@ -63,6 +64,7 @@ def test_flows_that_do_not_settle_are_counted_and_decide_nothing(
     assert any(line.startswith("Gradient flow from steps 0, 2, 4: ") for line in entry["advice"])
 
 
+@pytest.mark.slow
 def test_a_verdict_ignores_the_values_of_flows_that_did_not_settle():
     """The budget lets some flows settle: only these count, and leave values."""
     loss = tw.Supervised(lambda w, x: jnp.tanh(x @ w[0]) @ w[1], np.eye(3), np.ones((3, 1)))
@@ -87,7 +89,7 @@ def test_a_verdict_ignores_the_values_of_flows_that_did_not_settle():
     assert entry["monotonicity"]["falls"] + entry["monotonicity"]["rises"] <= pairs
 
 
-@pytest.mark.parametrize("step_size", [3.0, 1.7e308])
+@pytest.mark.parametrize("step_size", [1.7e308, *slow(3.0)])
 def test_runs_that_diverge_or_overflow_end_there_and_the_next_one_begins(step_size):
     run, entries = summary_of(
         lambda w: 0.25 * jnp.sum((w**2 - 1) ** 2), [1.5, 2.0], step_size=[step_size, 0.01], steps=8

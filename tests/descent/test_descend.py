@@ -10,6 +10,7 @@ import pytest
 
 import thalweg as tw
 import thalweg.descent.sharpness as sharpness_module
+from marks import slow
 from thalweg.descent import (
     GFSSharpness,
     Interrupted,
@@ -168,7 +169,7 @@ def test_measurements_keep_to_their_schedules():
     [
         Sharpness(every=6, also=(1, 2, 99)),
         GFSSharpness(every=6, also=(2, 1)),
-        TruncatedSharpness(level=1e-9, every=6, also=[1, 2]),
+        *slow(TruncatedSharpness(level=1e-9, every=6, also=[1, 2])),
         Quantity("norm", lambda problem, w: 1.0, every=6, also=(1, 1, 2)),
     ],
 )

@@ -122,6 +122,7 @@ def added(tmp_path):
     return module
 
 
+@pytest.mark.slow
 def test_an_architecture(added, tmp_path, monkeypatch, capsys):
     network = network_experiment({**ARCHITECTURES, "bilinear": added.Bilinear})
     monkeypatch.setitem(EXPERIMENTS, "network", network)

@@ -95,6 +95,7 @@ def test_step_sizes_relative_to_the_sharpness_at_the_start(tmp_path):
         Scalar(relative_step_size=(-1.0,)).check()
 
 
+@pytest.mark.slow
 def test_squared_regression_goes_through_the_edge_of_stability(tmp_path):
     config = SquaredRegressionExperiment(gfs_every=40, sharpness_every=20)
     experiments.run(config, tmp_path / "run")
@@ -213,6 +214,7 @@ def test_advice_where_flows_did_not_converge():
     assert of_run["unconverged"] == {"sharpness": 1, "gfs_sharpness": 3}
 
 
+@pytest.mark.slow
 def test_a_rise_at_the_start_is_in_the_summary_the_table_the_data_and_the_figure(tmp_path):
     """From a small start, squared regression raises the GFS sharpness at first."""
     config = SquaredRegressionExperiment(

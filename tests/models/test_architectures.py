@@ -11,6 +11,7 @@ from scipy.signal import correlate2d
 from scipy.special import erf
 
 import thalweg as tw
+from marks import slow
 from thalweg.models import (
     ACTIVATIONS,
     mlp,
@@ -52,8 +53,8 @@ def perturbed(w):
         (mlp, NETWORKS["mlp"][1], "squared"),
         (partial(mlp, activation=ACTIVATIONS["softplus"]), NETWORKS["mlp"][1], "squared"),
         (vgg, vgg_init(KEY, IMAGE, 3, channels=(2,), hidden=()), "squared"),
-        (resnet, resnet_init(KEY, IMAGE, 3, channels=(2,)), "squared"),
-        (transformer, transformer_init(KEY, IMAGE, 3, width=2, heads=1), "cross_entropy"),
+        *slow((resnet, resnet_init(KEY, IMAGE, 3, channels=(2,)), "squared")),
+        *slow((transformer, transformer_init(KEY, IMAGE, 3, width=2, heads=1), "cross_entropy")),
     ],
 )
 def test_sharpness_is_that_of_a_hessian_by_differences(predict, w, loss):

@@ -33,6 +33,7 @@ class Tempered(eqx.Module):
         return jnp.tanh(x @ self.weight / self.temperature) ** self.power
 
 
+@pytest.mark.slow
 def test_python_numbers_in_a_model_are_not_trained():
     model = Tempered(jnp.ones((1, 1)))
     problem = tw.Supervised(lambda model, x: model(x), X, Y)
@@ -70,6 +71,7 @@ class Attentive(eqx.Module):
         return self.dropout(self.attention(tokens, tokens, tokens)).sum(0)[:1]
 
 
+@pytest.mark.slow
 def test_attention_and_dropout_of_zero_work():
     attention = eqx.nn.MultiheadAttention(2, 2, key=jax.random.key(0))
     model = Attentive(attention, eqx.nn.Dropout(0.0))

@@ -90,6 +90,7 @@ NO_RUN = st.one_of(
 )
 
 
+@pytest.mark.survival
 @examples(60, path=NOT_FOR_RESULTS, command=st.sampled_from(["scalar", "scalar-plane"]))
 def test_folders_that_cannot_be_used(path, command, scratch):
     # Not joined by pathlib, which would tidy them up.
@@ -111,6 +112,7 @@ def test_folders_that_cannot_hold_a_reproduction(path, size, scratch):
     assert_refused(scratch, "reproduce", *size, "--out", f"{scratch}/{path}")
 
 
+@pytest.mark.survival
 def test_odd_names_that_can_be_used_are(tmp_path):
     for name in ("-new\nline", "ünï→ %s{}", os.fsdecode(b"\xff\xfe")):
         code, _, _ = thalweg(

@@ -153,6 +153,7 @@ def test_the_gap_condition_at_equality_up_to_the_last_bit():
     assert tw.certify(w, above, 1, rigorous=True).trace.by["gap condition"] == 0
 
 
+@pytest.mark.slow
 def test_agreement_wherever_float64_decides():
     rng = np.random.default_rng(0)
     decided = 0
