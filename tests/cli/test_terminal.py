@@ -75,6 +75,7 @@ def test_a_lenient_stream_is_its_stream_otherwise(capsys):
         assert (stream.fileno(), stream.isatty(), stream.failure) == (file.fileno(), False, None)
 
 
+@pytest.mark.survival
 @pytest.mark.parametrize(
     ("command", "code", "shown"),
     [

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from marks import slow
 from thalweg.curvature import (
     dense_eigenpairs,
     largest_eigenpairs,
@@ -138,6 +139,7 @@ def test_dense_path_spends_p_products():
     assert pairs.matvecs == DENSE_UP_TO
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1, 30])
 def test_every_eigenvalue_of_a_small_operator(p):
     matrix = rotated(np.random.default_rng(p).uniform(-1, 1, p))
@@ -165,6 +167,7 @@ def test_network_hessian_against_dense(network_hessian):
     assert pairs.matvecs < len(hessian)
 
 
+@pytest.mark.slow
 def test_flattened_network_in_float32(network_hessian):
     problem, w, hessian = network_hessian
     flat, vector = flatten(problem, jax.tree.map(lambda a: a.astype(jnp.float32), w))
@@ -183,6 +186,7 @@ def test_error_falls_with_the_tolerance():
     assert errors[0] > 1e3 * errors[1] > 1e3 * errors[2]
 
 
+@pytest.mark.slow
 def test_warm_start_saves_products():
     matrix = rotated(np.concatenate([np.linspace(-2, 1, P - 1), [1.1]]))
     neighbour = matrix + 1e-4 * rotated(RNG.uniform(-1, 1, P), seed=5)
@@ -196,7 +200,7 @@ def test_warm_start_saves_products():
 
 
 @pytest.mark.parametrize("k", [1, 3])
-@pytest.mark.parametrize("overtakes_by", [1e-2, 0.5])
+@pytest.mark.parametrize("overtakes_by", [1e-2, *slow(0.5)])
 def test_warm_start_that_has_been_overtaken(k, overtakes_by):
     diagonal = np.linspace(-1, 0.5, P)
     diagonal[:4] = 1.0 + overtakes_by, 1.0, 0.9, 0.8
@@ -313,6 +317,7 @@ def test_float32():
     assert_eigenpairs(solve(matrix, 3, tol=1e-12), matrix, 3, tol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     top=st.lists(st.floats(-1, 1), min_size=1, max_size=6),

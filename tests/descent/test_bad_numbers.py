@@ -117,6 +117,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 @examples(
     25,
     chosen=st.sampled_from(

@@ -223,6 +223,7 @@ def test_no_data_at_all_leaves_the_start_where_it_is():
     assert s.sharpness == 0.0
 
 
+@pytest.mark.slow
 def test_jit_vmap_and_shared_coordinates_agree():
     problem, _ = make(0, 3, 8)
     rng = np.random.default_rng(0)

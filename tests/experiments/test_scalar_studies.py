@@ -92,6 +92,7 @@ def test_a_study_takes_no_budget(tmp_path, capsys):
     assert "--max-time" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_stores_what_ended_where(tmp_path):
     config = ScalarSweepStudy(depth=(2, 3), starts=60, step_sizes=6, steps=400, gfs_steps=20)
     summary = experiments.run(config, tmp_path / "run")
@@ -233,6 +234,7 @@ def test_options_that_make_no_sense_write_nothing(config, message, tmp_path):
     assert dataclasses.asdict(config)
 
 
+@pytest.mark.slow
 def test_a_certificate_is_printed_stored_and_marked(tmp_path, capsys):
     folder = tmp_path / "run"
     assert cli.main(["run", "scalar", "--certify", "--out", str(folder)]) == 0

@@ -233,7 +233,8 @@ class Decayed(eqx.Module):
         return self.problem(w) + 0.5e-9 * sum(jnp.sum(a**2) for a in jax.tree.leaves(w))
 
 
-@pytest.mark.parametrize("budget", [2000, *slow(10_000)])
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", [2000, 10_000])
 def test_a_budget_is_not_exceeded_by_a_step_a_look_or_an_eigensolver(budget):
     problem, w = smooth_network("tanh", ONE_LAYER, 1)
     for loss, method in (
@@ -306,6 +307,7 @@ def test_separable_data_have_no_minimiser():
     assert "truncated_sharpness" in s.status.advice
 
 
+@pytest.mark.slow
 def test_a_saddle_of_squared_regression():
     problem = tw.SquaredRegression(jnp.eye(2), jnp.array([1.0, 2.0]))
     w = {"u": jnp.array([0.8, 0.0]), "v": jnp.array([0.4, 0.0])}

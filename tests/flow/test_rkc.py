@@ -154,6 +154,7 @@ def test_beyond_the_bound_the_method_is_unstable():
     assert amplification(beyond, 1.0, RADIUS).min() > 2
 
 
+@pytest.mark.slow
 def test_a_stiff_nonlinear_problem_agrees_with_lsoda_and_kvaerno5():
     stiffness = jnp.geomspace(1.0, 1e3, 6)
 
@@ -179,6 +180,7 @@ def test_a_stiff_nonlinear_problem_agrees_with_lsoda_and_kvaerno5():
     np.testing.assert_allclose(ours.ys[-1], lsoda.y[:, -1], rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_spectral_radius_may_be_a_callable():
     def fall(t, y, rate):
         return -rate * (1 + jnp.sum(y**2)) * y
@@ -197,6 +199,7 @@ def test_the_spectral_radius_may_be_a_callable():
     assert not np.allclose(wrong, constant, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_pytrees_are_integrated_like_vectors():
     def flat(t, y, args):
         return -jnp.array([1.0, 10.0, 100.0]) * jnp.sin(y)

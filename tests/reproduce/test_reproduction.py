@@ -119,6 +119,7 @@ RISING = SquaredRegressionExperiment(
 )
 
 
+@pytest.mark.slow
 def test_a_rise_is_solved_again_and_confirmed(tmp_path):
     runner.run(RISING, tmp_path / "run")
     stored = load(tmp_path / "run")
@@ -237,6 +238,7 @@ def test_another_configuration_is_not_overwritten(tiny, tmp_path, monkeypatch):
         reproduction.reproduce(tmp_path, Size.QUICK)
 
 
+@pytest.mark.slow
 def test_a_stopped_study_is_reported_and_run_again(tiny, tmp_path):
     done = reproduction.reproduce(tmp_path, Size.QUICK, report=lambda progress: True)
     assert [run.summary["status"] for run in done[0].runs] == ["stopped"]
@@ -253,6 +255,7 @@ def test_a_study_that_was_killed_before_it_had_results_goes_on(tiny, tmp_path):
     assert [run.summary["status"] for run in done[0].runs] == ["completed"]
 
 
+@pytest.mark.slow
 def test_of_a_run_that_was_not_begun_nothing_is_claimed(tmp_path, monkeypatch):
     two = replace(TINY, config=Scalar(steps=5, gfs_every=1, step_size=(0.1, 0.2)))
     monkeypatch.setattr(reproduction, "cases", lambda size: [two])

@@ -50,6 +50,7 @@ def test_nothing_is_claimed_that_rounding_could_decide(depth):
     assert decided == 2
 
 
+@pytest.mark.slow
 def test_searches_find_no_counterexample_but_do_with_a_looser_constant():
     for depth in (2, 4):
         counts = falsification.search(jax.random.key(1), depth, 10)
@@ -84,6 +85,7 @@ def test_values_of_the_margins():
     assert found.untied.tolist() == [True, True]
 
 
+@pytest.mark.slow
 def test_signs_order_and_target_do_not_matter():
     rng = np.random.default_rng(5)
     v = rng.uniform(0.3, 1.5, (50, 3))
