@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marks import slow
 from thalweg.curvature import (
     dense_eigenpairs,
     largest_eigenpairs,
@@ -199,8 +198,9 @@ def test_warm_start_saves_products():
             assert np.mean([run.matvecs for run in runs]) <= saving * cold
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 3])
-@pytest.mark.parametrize("overtakes_by", [1e-2, *slow(0.5)])
+@pytest.mark.parametrize("overtakes_by", [1e-2, 0.5])
 def test_warm_start_that_has_been_overtaken(k, overtakes_by):
     diagonal = np.linspace(-1, 0.5, P)
     diagonal[:4] = 1.0 + overtakes_by, 1.0, 0.9, 0.8

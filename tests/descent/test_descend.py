@@ -168,8 +168,10 @@ def test_measurements_keep_to_their_schedules():
     "measurement",
     [
         Sharpness(every=6, also=(1, 2, 99)),
-        GFSSharpness(every=6, also=(2, 1)),
-        *slow(TruncatedSharpness(level=1e-9, every=6, also=[1, 2])),
+        *slow(
+            GFSSharpness(every=6, also=(2, 1)),
+            TruncatedSharpness(level=1e-9, every=6, also=[1, 2]),
+        ),
         Quantity("norm", lambda problem, w: 1.0, every=6, also=(1, 1, 2)),
     ],
 )

@@ -44,7 +44,7 @@ def test_scalar_networks_integrated_agree_with_the_closed_form(depth, seed):
     np.testing.assert_allclose(np.subtract.outer(found.w**2, found.w**2), balances, atol=1e-5)
 
 
-@pytest.mark.parametrize("seed", [0, 1, *slow(*range(2, 10))])
+@pytest.mark.parametrize("seed", [0, *slow(*range(1, 10))])
 @pytest.mark.parametrize("shape", [(3, 5), *slow(((8, 3),))])
 def test_squared_regression_integrated_agrees_with_the_closed_form(shape, seed):
     rng = np.random.default_rng([*shape, seed])
@@ -300,6 +300,7 @@ def test_a_loss_that_stops_being_finite_on_the_way():
     assert s.sharpness_error == np.inf
 
 
+@pytest.mark.slow
 def test_separable_data_have_no_minimiser():
     s = tw.gradient_flow_solution(*classifier())
     assert s.status is Status.NO_MINIMISER_FOUND

@@ -148,6 +148,7 @@ def test_a_second_process_is_told_who_uses_the_folder(tmp_path, capsys):
     assert not (tmp_path / "run" / LOCK).exists()
 
 
+@pytest.mark.survival
 def test_a_run_in_the_way_is_told_with_what_to_do_about_it(tmp_path, capsys):
     again = ["run", "scalar", "--out", str(tmp_path), "--steps", "2"]
     stopped_run(tmp_path)
@@ -249,6 +250,7 @@ def test_a_signal_saves_and_stops_and_names_the_command(number, tmp_path, capsys
     assert "nothing to continue" in capsys.readouterr().out
 
 
+@pytest.mark.survival
 def test_budgets_end_a_run_that_can_go_on(tmp_path, capsys):
     whole = ["run", "scalar", "--steps", "16", "--out"]
     assert cli.main([*whole, str(tmp_path / "whole")]) == 0

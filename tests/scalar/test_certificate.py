@@ -121,6 +121,7 @@ def test_negative_products_are_followed_through_zero():
     assert found.converges.established
 
 
+@pytest.mark.slow
 def test_float64_cannot_decide_what_ball_arithmetic_does():
     """Past the edge, two coordinates in a cycle: rises and falls of `φ` far below rounding."""
     w0, step_size = [1.2, 0.9], 1.5

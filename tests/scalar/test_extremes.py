@@ -75,6 +75,7 @@ def test_balances_do_not_cancel():
     np.testing.assert_allclose(found, [0.0, 2.0**-39 + 2.0**-80, 8.0], rtol=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("w", [[0.6, 1.4, 1.9], [-0.2, 1.1, 0.8]])
 def test_the_integrated_flow_agrees(w):
     network, w = ScalarNetwork(3), jnp.array(w)
