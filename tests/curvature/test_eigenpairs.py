@@ -2,7 +2,6 @@
 
 import warnings
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +39,6 @@ def rotated(spectrum, seed=0, dtype=np.float64):
     return jnp.asarray(0.5 * (matrix + matrix.T), dtype)
 
 
-@eqx.filter_jit
 def core(matrix, start, k):
     return largest_eigenpairs(lambda v: matrix @ v, start, k=k)
 
@@ -142,7 +140,7 @@ def test_dense_path_spends_p_products():
 @pytest.mark.parametrize("p", [1, 30])
 def test_every_eigenvalue_of_a_small_operator(p):
     matrix = rotated(np.random.default_rng(p).uniform(-1, 1, p))
-    start = random_block(jax.random.key(0), p, p, matrix.dtype)
+    start = random_block(0, p, p, matrix.dtype)
     pairs = core(matrix, start, p)
     assert_eigenpairs(pairs, matrix, p)
     assert int(pairs.matvecs) == p
@@ -190,10 +188,11 @@ def test_warm_start_saves_products():
     matrix = rotated(np.concatenate([np.linspace(-2, 1, P - 1), [1.1]]))
     neighbour = matrix + 1e-4 * rotated(RNG.uniform(-1, 1, P), seed=5)
     old = solve(neighbour).vectors
+    seeds = range(20)
     for tol, saving in ((1e-6, 0.8), (1e-9, 0.85)):
-        cold = np.mean([solve(matrix, tol=tol, seed=seed).matvecs for seed in range(5)])
+        cold = np.mean([solve(matrix, tol=tol, seed=seed).matvecs for seed in seeds])
         for start in (old, old[:, 0]):
-            runs = [solve(matrix, start=start, tol=tol, seed=seed) for seed in range(5)]
+            runs = [solve(matrix, start=start, tol=tol, seed=seed) for seed in seeds]
             assert_eigenpairs(runs[0], matrix, 1, tol)
             assert np.mean([run.matvecs for run in runs]) <= saving * cold
 
@@ -213,12 +212,12 @@ def test_warm_start_that_has_been_overtaken(k, overtakes_by):
 
 
 def test_warm_start_at_a_loose_tolerance_is_no_trap():
+    """Random vectors have next to no part of an eigenvector now and then, warm or cold."""
     diagonal = np.linspace(-1, 0.5, P)
     diagonal[:2] = 1.03, 1.0
     matrix, old = jnp.diag(jnp.asarray(diagonal)), jnp.eye(P)[:, 1]
-    for seed in range(20):
-        pairs = solve(matrix, start=old, tol=1e-3, seed=seed)
-        np.testing.assert_allclose(pairs.values, [1.03], rtol=1e-3)
+    tops = [solve(matrix, start=old, tol=1e-3, seed=seed).values[0] for seed in range(100)]
+    assert np.mean(np.abs(np.asarray(tops) - 1.03) < 1e-3) >= 0.95
 
 
 def test_start_with_fewer_and_with_more_columns():
@@ -258,33 +257,20 @@ def test_rank_deficient_start_and_invariant_subspaces():
     # All negative: a zero vector let into the basis would pose as an eigenvector of 0.
     spectrum = np.concatenate([np.linspace(-1, 0.5, P - 4), [1.0, 1.0, 2.0, 3.0]]) - 5
     matrix = rotated(spectrum)
-    column = random_block(jax.random.key(1), P, 1, matrix.dtype)
+    column = random_block(1, P, 1, matrix.dtype)
     start = jnp.concatenate([column, column, jnp.zeros((P, 1))], axis=1)
     assert_eigenpairs(core(matrix, start, 3), matrix, 3)
-
-
-def test_core_under_vmap():
-    matrices = jnp.stack([rotated(SPECTRA[name]) for name in ("uniform", "rank one", "zero")])
-    start = random_block(jax.random.key(0), P, 3, matrices.dtype)
-    batch = eqx.filter_vmap(core, in_axes=(0, None, None))(matrices, start, 3)
-    for i, matrix in enumerate(matrices):
-        pairs = jax.tree.map(lambda x, i=i: x[i], batch)
-        assert_eigenpairs(pairs, matrix, 3)
-        assert int(pairs.matvecs) == int(core(matrix, start, 3).matvecs)
 
 
 def test_one_product_per_iteration():
     calls = []
     matrix = np.asarray(rotated(SPECTRA["uniform"]))
 
-    def count(v):
+    def matvec(v):
         calls.append(None)
         return matrix @ v
 
-    def matvec(v):
-        return jax.pure_callback(count, jax.ShapeDtypeStruct((P,), jnp.float64), v)
-
-    start = random_block(jax.random.key(0), P, 3, jnp.float64)
+    start = random_block(0, P, 3, jnp.float64)
     pairs = largest_eigenpairs(matvec, start, k=3)
     assert int(pairs.matvecs) == len(calls)
 
@@ -334,7 +320,7 @@ def test_any_spectrum(top, low, scale, seed):
 
 def test_warm_block_is_near_its_vectors_but_not_equal():
     vectors = 5 * jnp.eye(P)[:, :2]
-    block = warm_block(jax.random.key(0), vectors, 3, tol=1e-6)
+    block = warm_block(0, vectors, 3, tol=1e-6)
     assert block.shape == (P, 3)
     cosines = jnp.diagonal(block[:2, :2]) / jnp.linalg.norm(block[:, :2], axis=0)
     assert np.all(np.asarray(cosines) > 0.9)
@@ -343,7 +329,7 @@ def test_warm_block_is_near_its_vectors_but_not_equal():
 
 def test_dense_core_shows_an_operator_that_is_not_symmetric():
     matrix = jnp.array([[1.0, 1.0], [0.0, 1.0]])
-    assert not dense_eigenpairs(lambda v: matrix @ v, 2, matrix.dtype, k=2).converged
+    assert not dense_eigenpairs(matrix, k=2).converged
 
 
 BAD = {

@@ -1,15 +1,22 @@
 """Curvature of a loss: its largest eigenvalues, with residuals, from Hessian-vector products."""
 
 from thalweg.curvature.dense import dense_eigenpairs
-from thalweg.curvature.eigenpairs import DENSE_UP_TO, Eigenpairs, sharpness, top_eigenpairs
-from thalweg.curvature.lanczos import RitzPairs, largest_eigenpairs
+from thalweg.curvature.eigenpairs import (
+    DENSE_UP_TO,
+    hessian_matrix,
+    hessian_product,
+    sharpness,
+    top_eigenpairs,
+)
+from thalweg.curvature.lanczos import Eigenpairs, largest_eigenpairs
 from thalweg.curvature.starts import random_block, warm_block
 
 __all__ = [
     "DENSE_UP_TO",
     "Eigenpairs",
-    "RitzPairs",
     "dense_eigenpairs",
+    "hessian_matrix",
+    "hessian_product",
     "largest_eigenpairs",
     "random_block",
     "sharpness",

@@ -1,46 +1,39 @@
-"""Largest eigenpairs of a small symmetric operator: form it, decompose it."""
+"""Largest eigenpairs of a small symmetric operator, formed and decomposed."""
 
-from collections.abc import Callable
-from typing import Any
-
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
-from thalweg.curvature.lanczos import RitzPairs, residual_bounds, row_norms
+from thalweg.curvature.lanczos import Eigenpairs, residual_bounds, row_norms
 
 
-def dense_eigenpairs(
-    matvec: Callable[[Array], Array], p: int, dtype: Any, *, k: int, tol: float | Array = 1e-6
-) -> RitzPairs:
-    """Return the `k` largest (algebraic) eigenpairs of `matvec` on `R^p`, at `p` products.
+def dense_eigenpairs(matrix: Array, *, k: int, tol: float = 1e-6) -> Eigenpairs:
+    """Return the `k` largest (algebraic) eigenpairs of a matrix, shape `(p, p)`: `p` products.
 
-    Traceable. The products are taken all at once (`vmap`), so memory grows with `p` copies of
-    what one product needs. The arguments and the answer are those of `largest_eigenpairs`.
+    Its rows are taken as they came, not symmetrised: one that is not symmetric shows in the
+    residuals.
 
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> diagonal = jnp.array([1.0, 3.0, -10.0])
-    >>> pairs = dense_eigenpairs(lambda v: diagonal * v, 3, diagonal.dtype, k=2)
-    >>> pairs.values.round(4).tolist(), int(pairs.matvecs)
+    >>> pairs = dense_eigenpairs(jnp.diag(jnp.array([1.0, 3.0, -10.0])), k=2)
+    >>> pairs.values.round(4).tolist(), pairs.matvecs
     ([3.0, 1.0], 3)
     """
-    rows = jax.vmap(matvec)(jnp.eye(p, dtype=dtype))
-    finite = jnp.all(jnp.isfinite(rows))
-    rows = jnp.where(finite, rows, jnp.zeros_like(rows))
+    rows = np.asarray(matrix)
+    p = len(rows)
+    if not np.all(np.isfinite(rows)):
+        unknown = np.full(k, np.nan, rows.dtype)
+        return Eigenpairs(unknown, jnp.full((p, k), jnp.nan, rows.dtype), unknown, p, False)
     # Half the sum overflows where the sum of halves does not.
-    values, vectors = jnp.linalg.eigh(0.5 * rows + 0.5 * rows.T)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    top = vectors[:, :k]
-    # `rows` as it came, not symmetrised: an operator that is not symmetric must show here.
+    values, vectors = np.linalg.eigh(0.5 * rows + 0.5 * rows.T)
+    values, top = values[::-1], vectors[:, ::-1][:, :k]
     residuals = row_norms((rows.T @ top - values[None, :k] * top).T)
-    bounds = residual_bounds(values[:k], jnp.max(jnp.abs(values)), jnp.asarray(tol, dtype))
-    nan = jnp.where(finite, jnp.ones((), dtype), jnp.full((), jnp.nan, dtype))
-    return RitzPairs(
-        values=values[:k] * nan,
-        vectors=top * nan,
-        residuals=residuals * nan,
-        matvecs=jnp.asarray(p, jnp.int32),
-        converged=finite & jnp.all(residuals <= bounds),
+    bounds = residual_bounds(values[:k], float(np.max(np.abs(values))), tol, rows.dtype)
+    return Eigenpairs(
+        values=values[:k],
+        vectors=jnp.asarray(top),
+        residuals=residuals.astype(rows.dtype),
+        matvecs=p,
+        converged=bool(np.all(residuals <= bounds)),
     )

@@ -3,17 +3,16 @@
 import operator
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
-from numpy.typing import NDArray
 
 from thalweg.curvature.dense import dense_eigenpairs
-from thalweg.curvature.lanczos import RitzPairs, largest_eigenpairs
+from thalweg.curvature.lanczos import Eigenpairs, largest_eigenpairs
 from thalweg.curvature.starts import random_block, warm_block
 from thalweg.problems import FlatProblem, flatten
 from thalweg.problems.compiling import compiled
@@ -21,34 +20,6 @@ from thalweg.problems.compiling import compiled
 # Up to here the whole Hessian takes less time than a Lanczos run (measured on CPU, small networks:
 # 0.9 against 2.2 ms at p = 43, slower at p = 103), and it cannot miss an eigenvalue.
 DENSE_UP_TO = 64
-
-
-@dataclass(frozen=True)
-class Eigenpairs:
-    """The `k` largest (algebraic) eigenpairs of a Hessian `H` of `p` parameters.
-
-    Attributes
-    ----------
-    values
-        `λ`, shape `(k,)`, largest first.
-    vectors
-        Orthonormal columns, shape `(p, k)`, on the flat vector of parameters (the order of
-        `jax.flatten_util.ravel_pytree`); `flatten(loss, w)[0].tree(column)` gives one the
-        structure of `w`.
-    residuals
-        `‖H v_i - λ_i v_i‖`, shape `(k,)`: within that of `λ_i` lies an eigenvalue of `H`.
-    matvecs
-        Hessian-vector products spent.
-    converged
-        Whether every residual met its bound. `False`, with NaN as values, where the Hessian is
-        not finite.
-    """
-
-    values: NDArray[Any]
-    vectors: Array
-    residuals: NDArray[Any]
-    matvecs: int
-    converged: bool
 
 
 def top_eigenpairs(
@@ -64,8 +35,8 @@ def top_eigenpairs(
     """Return the `k` largest (algebraic, not largest in magnitude) eigenpairs of `∇²L(w)`.
 
     Small Hessians are formed and decomposed (`p` products, whatever `start` and `max_products`);
-    else thick-restart Lanczos, which never forms them (`largest_eigenpairs`). Compiled once
-    for each structure of loss and `w`.
+    else thick-restart Lanczos, which never forms them (`largest_eigenpairs`). The product is
+    compiled once for each structure of loss and `w`.
 
     Parameters
     ----------
@@ -102,14 +73,21 @@ def top_eigenpairs(
     (4.25, (2, 1), True)
     """
     problem, vector = flatten(loss, w)
-    p = vector.size
     k = _checked(k, tol, max_products, vector)
-    if p <= DENSE_UP_TO:
-        return _on_host(_dense(problem, vector, k, jnp.asarray(tol, vector.dtype)))
-    known = None if start is None else _checked_start(start, vector)
-    limits = jnp.asarray(tol, vector.dtype), jnp.asarray(max_products, jnp.int32)
-    block = _start_block(jnp.asarray(seed), vector, known, k, limits[0])
-    return _on_host(_matrix_free(problem, vector, block, *limits))
+    if vector.size <= DENSE_UP_TO:
+        return dense_eigenpairs(hessian_matrix(problem, vector), k=k, tol=tol)
+    if start is None:
+        block = random_block(seed, vector.size, k, vector.dtype)
+    else:
+        block = warm_block(seed, _checked_start(start, vector), k, tol=tol)
+    return largest_eigenpairs(
+        partial(hessian_product, problem, vector),
+        block,
+        k=k,
+        tol=tol,
+        max_products=max_products,
+        seed=seed,
+    )
 
 
 def sharpness(loss: Callable[[Any], Any], w: PyTree, *, tol: float = 1e-6) -> float:
@@ -139,35 +117,15 @@ def sharpness(loss: Callable[[Any], Any], w: PyTree, *, tol: float = 1e-6) -> fl
 
 
 @compiled
-def _start_block(seed: Array, w: Array, known: Array | None, k: int, tol: Array) -> Array:
-    key = jax.random.key(seed)
-    if known is None:
-        return random_block(key, w.size, k, w.dtype)
-    return warm_block(key, known, k, tol=tol)
+def hessian_product(problem: FlatProblem, w: Array, v: Array) -> Array:
+    """Return `∇²L(w) v`, shape `(p,)`."""
+    return problem.hessian(w)(v)
 
 
 @compiled
-def _matrix_free(
-    problem: FlatProblem, w: Array, start_block: Array, tol: Array, max_products: Array
-) -> RitzPairs:
-    return largest_eigenpairs(
-        problem.hessian(w), start_block, k=start_block.shape[1], tol=tol, max_products=max_products
-    )
-
-
-@compiled
-def _dense(problem: FlatProblem, w: Array, k: int, tol: Array) -> RitzPairs:
-    return dense_eigenpairs(problem.hessian(w), w.size, w.dtype, k=k, tol=tol)
-
-
-def _on_host(pairs: RitzPairs) -> Eigenpairs:
-    return Eigenpairs(
-        values=np.asarray(pairs.values),
-        vectors=pairs.vectors,
-        residuals=np.asarray(pairs.residuals),
-        matvecs=int(pairs.matvecs),
-        converged=bool(pairs.converged),
-    )
+def hessian_matrix(problem: FlatProblem, w: Array) -> Array:
+    """Return `∇²L(w)`, shape `(p, p)`, by all `p` products at once."""
+    return jax.vmap(problem.hessian(w))(jnp.eye(w.size, dtype=w.dtype))
 
 
 def _checked(k: Any, tol: float, max_products: int, w: Array) -> int:

@@ -1,67 +1,68 @@
-"""Largest eigenpairs of a symmetric operator: thick-restart Lanczos, traceable, arrays only."""
+"""Largest eigenpairs of a symmetric operator: thick-restart Lanczos, driven from the host.
 
+Only the product is a compiled program: the rest is a few lines of dense algebra with buffers of
+fixed shapes, by NumPy where the arrays are on a CPU, by JAX on any other device.
+"""
+
+from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 from jaxtyping import Array
+from numpy.typing import NDArray
 
 # A residual is a difference of two vectors of length ‖A‖: this many units of rounding of ‖A‖ are
 # taken to be zero. A Hessian product of a network is itself exact to a few units only.
 ROUNDING_UNITS = 32
 
+Floats = NDArray[np.floating[Any]]
+Vectors = Any  # an array of NumPy or of JAX
 
-class RitzPairs(eqx.Module):
-    """Approximate eigenpairs with their true residuals.
+
+@dataclass(frozen=True)
+class Eigenpairs:
+    """The `k` largest (algebraic) eigenpairs of a symmetric operator `A`, with true residuals.
 
     Attributes
     ----------
     values
-        `θ`, shape `(k,)`, the largest algebraic one first.
+        `λ`, shape `(k,)`, largest first.
     vectors
-        `V`, shape `(p, k)`, orthonormal columns.
+        Orthonormal columns, shape `(p, k)`. Those of a Hessian are on the flat vector of parameters
+        (the order of `jax.flatten_util.ravel_pytree`); `flatten(loss, w)[0].tree(column)` gives one
+        the structure of `w`.
     residuals
-        `‖A v_i - θ_i v_i‖`, shape `(k,)`. Some eigenvalue of `A` is within that of `θ_i`.
+        `‖A v_i - λ_i v_i‖`, shape `(k,)`: within that of `λ_i` lies an eigenvalue of `A`.
     matvecs
-        Products with `A` that were spent.
+        Products spent.
     converged
-        Whether every residual met its bound. If a product was not finite this is `False` and
-        the numbers are NaN.
+        Whether every residual met its bound. `False`, with NaN as values, where a product was not
+        finite.
     """
 
-    values: Array
+    values: Floats
     vectors: Array
-    residuals: Array
-    matvecs: Array
-    converged: Array
-
-
-class _State(NamedTuple):
-    basis: Array  # (m, p), orthonormal rows; rows from `size` on are zero
-    images: Array  # (m, p), A times each row of the basis
-    projected: Array  # (m, m), basis @ A @ basisᵀ
-    size: Array
-    queue: Array  # (s, p), what the basis grows by next: the images it does not hold yet
-    products: Array
-    scale: Array  # largest |θ| seen: an estimate of ‖A‖, which a restart must not forget
-    satisfied: Array
-    finite: Array
+    residuals: Floats
+    matvecs: int
+    converged: bool
 
 
 def largest_eigenpairs(
-    matvec: Callable[[Array], Array],
+    product: Callable[[Array], Array],
     start_block: Array,
     *,
     k: int,
-    tol: float | Array = 1e-6,
+    tol: float = 1e-6,
     basis_size: int | None = None,
-    max_products: int | Array = 2000,
-    key: Array | None = None,
-) -> RitzPairs:
-    """Return the `k` largest (algebraic) eigenpairs of the symmetric operator `matvec`.
+    max_products: int = 2000,
+    seed: int = 0,
+) -> Eigenpairs:
+    """Return the `k` largest (algebraic) eigenpairs of the symmetric operator `product`.
 
     Rayleigh–Ritz on an orthonormal basis of the block Krylov space of `s` start vectors, grown by
     one vector at a time (band Lanczos): the start vectors first, then their images, the images of
@@ -75,28 +76,26 @@ def largest_eigenpairs(
     converges before the copy has emerged takes its place, and the start vector that holds the
     copy never gets its turn. Here every start vector gets the same share.
 
-    Safe under `jit` and `vmap`; nothing here looks at values.
-
     Parameters
     ----------
-    matvec
-        `v -> A v` on vectors of shape `(p,)`, `A` symmetric. One product per iteration.
+    product
+        `v -> A v` on vectors of shape `(p,)`, `A` symmetric, best compiled. One call an iteration.
     start_block
         Shape `(p, s)`, `k ≤ s ≤ p`; need not be orthonormal. It must have a component along
         each wanted eigenvector, which no stopping test can check: use `random_block`, or
         `warm_block` for the eigenvectors of a neighbour.
     k
-        Number of pairs (static).
+        Number of pairs.
     tol
         Relative tolerance of the residual. The error of an eigenvalue with a gap `g` to the rest
         is at most `residual² / g`.
     basis_size
-        Rows of the basis (static), by default `18 + 6 s`; `2 basis_size p` numbers are
-        stored. Raised to `s + 2` and cut to `p` where needed.
+        Rows of the basis, by default `18 + 6 s`; `2 basis_size p` numbers are stored. Raised to
+        `s + 2` and cut to `p` where needed.
     max_products
         Budget. The `s` products of the start block are always spent.
-    key
-        For random directions that go on where an invariant subspace is found; by default fixed.
+    seed
+        Of random directions that go on where an invariant subspace is found.
 
     References
     ----------
@@ -107,10 +106,10 @@ def largest_eigenpairs(
 
     Examples
     --------
-    >>> import jax, jax.numpy as jnp
+    >>> import jax.numpy as jnp
     >>> diagonal = jnp.array([1.0, 3.0, 2.0, -10.0])
     >>> pairs = largest_eigenpairs(lambda v: diagonal * v, jnp.ones((4, 1)), k=1)
-    >>> round(float(pairs.values[0]), 4), bool(pairs.converged)
+    >>> round(float(pairs.values[0]), 4), pairs.converged
     (3.0, True)
     """
     p, s = start_block.shape
@@ -120,159 +119,147 @@ def largest_eigenpairs(
     # products of 24, 16 rows cost 12 % more; for s = 5, 26 rows cost 30 to 60 % more than 40.
     rows = 18 + 6 * s if basis_size is None else basis_size
     m = min(p, max(rows, s + 2))
-    keep = min(s + (m - s) // 2, m - 1)
-    key = jax.random.key(0) if key is None else key
-    dtype = start_block.dtype
-    tol = jnp.asarray(tol, dtype)
-    budget = jnp.maximum(jnp.asarray(max_products, jnp.int32), s)
-
-    def unfinished(state: _State) -> Array:
+    krylov = _Krylov(product, start_block, m, np.random.default_rng(seed))
+    while True:
+        finite = krylov.grow()
+        values, coefficients = krylov.ritz()
+        lengths = krylov.residuals(values[:k], coefficients[:, :k])
+        bounds = residual_bounds(values[:k], krylov.scale, tol, start_block.dtype)
+        met = bool(np.all(lengths <= bounds)) and finite
         # A basis of the whole space leaves nothing to learn (only possible where m = p).
-        return state.finite & ~state.satisfied & (state.products < budget) & (state.size < p)
-
-    def step(state: _State) -> _State:
-        state = _grow(state, matvec, jax.random.fold_in(key, state.products))
-        values, coefficients = _ritz(state.projected, state.size)
-        scale = jnp.maximum(state.scale, _largest(values, state.size))
-        met = _lengths(state, values, coefficients, k) <= residual_bounds(values[:k], scale, tol)
-        satisfied = (state.products >= s) & jnp.all(met)
-        state = state._replace(scale=scale, satisfied=satisfied)
-        if m == p:  # ends before it would restart
-            return state
-        return lax.cond(
-            (state.size == m) & ~satisfied,
-            lambda: _restarted(state, values, coefficients, keep),
-            lambda: state,
-        )
-
-    zero = jnp.zeros((), jnp.int32)
-    state = lax.while_loop(
-        unfinished,
-        step,
-        _State(
-            basis=jnp.zeros((m, p), dtype),
-            images=jnp.zeros((m, p), dtype),
-            projected=jnp.zeros((m, m), dtype),
-            size=zero,
-            products=zero,
-            scale=jnp.zeros((), dtype),
-            queue=start_block.T,
-            satisfied=jnp.asarray(False),
-            finite=jnp.asarray(True),
-        ),
-    )
-    values, coefficients = _ritz(state.projected, state.size)
-    lengths = _lengths(state, values, coefficients, k)
-    met = jnp.all(lengths <= residual_bounds(values[:k], state.scale, tol))
+        if not finite or krylov.size == p or krylov.products >= max(max_products, s):
+            break
+        if krylov.products >= s and met:
+            break
+        if krylov.size == m:
+            krylov.restart(values, coefficients, keep=min(s + (m - s) // 2, m - 1))
     # NaN rather than a stale number when the operator itself is not finite.
-    nan = jnp.where(state.finite, jnp.ones((), dtype), jnp.full((), jnp.nan, dtype))
-    return RitzPairs(
-        values=values[:k] * nan,
-        vectors=(state.basis.T @ coefficients[:, :k]) * nan,
-        residuals=lengths * nan,
-        matvecs=state.products,
-        converged=met & state.finite,
+    nan = start_block.dtype.type(1 if finite else np.nan)
+    return Eigenpairs(
+        values=_first(values, k).astype(start_block.dtype) * nan,
+        vectors=jnp.asarray(krylov.combined(coefficients[:, :k]).T * nan),
+        residuals=_first(lengths, k).astype(start_block.dtype) * nan,
+        matvecs=krylov.products,
+        converged=met,
     )
 
 
-def _grow(state: _State, matvec: Callable[[Array], Array], key: Array) -> _State:
-    """Append the first in the queue, made orthonormal, to the basis, and its image to both."""
-    q = _orthonormal(state.queue[0], state.basis, key)
-    image = matvec(q)
-    finite = jnp.all(jnp.isfinite(image))
-    image = jnp.where(finite, image, jnp.zeros_like(image))
-    basis = state.basis.at[state.size].set(q)
-    column = basis @ image
-    projected = state.projected.at[state.size, :].set(column).at[:, state.size].set(column)
-    return state._replace(
-        basis=basis,
-        images=state.images.at[state.size].set(image),
-        projected=projected,
-        queue=jnp.concatenate([state.queue[1:], image[None]]),
-        size=state.size + 1,
-        products=state.products + 1,
-        finite=finite,
-    )
+class _Krylov:
+    """A basis that grows: `(m, p)` orthonormal rows, zero from `size` on, and their images.
 
+    `projected` is `basis @ A @ basisᵀ`, `queue` holds what the basis grows by next, `scale` is the
+    largest `|θ|` seen: an estimate of `‖A‖`, which a restart must not forget.
+    """
 
-def _restarted(state: _State, values: Array, coefficients: Array, keep: int) -> _State:
-    """Shrink the basis to its `keep` leading Ritz vectors, at no product."""
-    m = state.basis.shape[0]
-    kept = jnp.where(
-        jnp.arange(m, dtype=jnp.int32) < keep, jnp.ones_like(values), jnp.zeros_like(values)
-    )
-    rotation = coefficients.T * kept[:, None]
-    return state._replace(
-        basis=rotation @ state.basis,
-        images=rotation @ state.images,
-        projected=jnp.diag(values * kept),
-        size=jnp.full_like(state.size, keep),
+    def __init__(
+        self,
+        product: Callable[[Array], Array],
+        start_block: Array,
+        m: int,
+        random: np.random.Generator,
+    ):
+        self.product, self.random = product, random
+        self.xp: ModuleType = np if _is_on_cpu(start_block) else jnp
+        self.queue = deque(self.xp.asarray(start_block).T)
+        shape = m, start_block.shape[0]
+        self.basis = self.xp.zeros(shape, start_block.dtype)
+        self.images = self.xp.zeros(shape, start_block.dtype)
+        self.projected = np.zeros((m, m))
+        self.size = self.products = 0
+        self.scale = 0.0
+
+    def grow(self) -> bool:
+        """Append the first in the queue, made orthonormal; return whether its image is finite."""
+        q = self._orthonormal(self.queue.popleft())
+        image = self.xp.asarray(self.product(jnp.asarray(q)))
+        self.products += 1
+        self.basis = _with_row(self.basis, self.size, q)
+        with np.errstate(all="ignore"):  # zero times infinity: told apart below
+            column = np.asarray(self.basis @ image, float)
+        finite = bool(np.all(np.isfinite(column)))
+        if finite:
+            self.images = _with_row(self.images, self.size, image)
+            self.projected[self.size], self.projected[:, self.size] = column, column
+        self.queue.append(image)
+        self.size += 1
+        return finite
+
+    def ritz(self) -> tuple[Floats, Floats]:
+        """Return Ritz values, largest first, and coefficients in the basis, shape `(m, size)`."""
+        values, vectors = np.linalg.eigh(self.projected[: self.size, : self.size])
+        self.scale = max(self.scale, float(np.max(np.abs(values))))
+        coefficients = np.zeros((len(self.projected), self.size))
+        coefficients[: self.size] = vectors[:, ::-1]
+        return values[::-1], coefficients
+
+    def combined(self, coefficients: Floats) -> Vectors:
+        """Return the vectors with these coefficients, shape `(k, m)`, as rows."""
+        return self._rows(coefficients) @ self.basis
+
+    def residuals(self, values: Floats, coefficients: Floats) -> Floats:
+        """Return `‖A v - θ v‖` of Ritz pairs."""
+        leading = self._rows(coefficients)
+        theta = self.xp.asarray(values, self.basis.dtype)[:, None]
+        return row_norms(leading @ self.images - theta * (leading @ self.basis))
+
+    def restart(self, values: Floats, coefficients: Floats, keep: int) -> None:
+        """Shrink the basis to its `keep` leading Ritz vectors, at no product."""
         # What the queue has in common with the basis must go before the basis shrinks, or the new
         # one would not span a Krylov space.
-        queue=state.queue - (state.queue @ state.basis.T) @ state.basis,
-    )
+        self.queue = deque(x - (self.basis @ x) @ self.basis for x in self.queue)
+        kept = coefficients * (np.arange(coefficients.shape[1]) < keep)
+        rotation = self._rows(kept)
+        self.basis, self.images = rotation @ self.basis, rotation @ self.images
+        self.projected = np.diag(np.where(np.arange(len(kept)) < keep, values, 0.0))
+        self.size = keep
+
+    def _rows(self, coefficients: Floats) -> Vectors:
+        return self.xp.asarray(coefficients.T, self.basis.dtype)
+
+    def _orthonormal(self, direction: Vectors) -> Vectors:
+        """Return `direction` orthogonal to the basis, or a random such vector if nothing is left.
+
+        Projected twice; "twice is enough" (Kahan, in Parlett 1980).
+        """
+        unit = self._unit(direction)
+        rest = unit - (self.basis @ unit) @ self.basis
+        # What is left after cancellation to this extent is rounding, not a direction: the basis
+        # spans an invariant subspace as far as that residual can tell. (Zero counts too.)
+        if row_norms(rest[None, :])[0] <= 100 * np.finfo(direction.dtype).eps:
+            fresh = self.random.standard_normal(direction.shape)
+            unit = self._unit(self.xp.asarray(fresh, direction.dtype))
+            rest = unit - (self.basis @ unit) @ self.basis
+        rest = self._unit(rest)
+        return self._unit(rest - (self.basis @ rest) @ self.basis)
+
+    def _unit(self, x: Vectors) -> Vectors:
+        length = row_norms(x[None, :])[0]
+        return x / self.xp.asarray(length if length > 0 else 1.0, x.dtype)
 
 
-def _ritz(projected: Array, size: Array) -> tuple[Array, Array]:
-    """Return Ritz values, largest first, and coefficients; unused rows come last."""
-    length = _norm(projected)
-    # Unused rows are decoupled: a diagonal below every Ritz value sorts them to the end. It stays
-    # within the scale of the matrix so that `eigh` loses no digits to it.
-    below = jnp.where(length > 0, -2 * length, -jnp.ones_like(length))
-    unused = jnp.arange(projected.shape[0], dtype=jnp.int32) >= size
-    values, vectors = jnp.linalg.eigh(
-        projected + jnp.diag(jnp.where(unused, below, jnp.zeros_like(below)))
-    )
-    return values[::-1], vectors[:, ::-1]
+def _is_on_cpu(array: Array) -> bool:
+    return all(device.platform == "cpu" for device in array.devices())
 
 
-def _lengths(state: _State, values: Array, coefficients: Array, k: int) -> Array:
-    """Return `‖A v - θ v‖` of the first `k` Ritz pairs."""
-    leading = coefficients[:, :k].T
-    return row_norms(leading @ state.images - values[:k, None] * (leading @ state.basis))
+def _with_row(rows: Vectors, number: int, row: Vectors) -> Vectors:
+    """Return `rows` with one replaced; NumPy's in place."""
+    if isinstance(rows, jax.Array):
+        return rows.at[number].set(row)
+    rows[number] = row
+    return rows
 
 
-def _largest(values: Array, size: Array) -> Array:
-    used = jnp.arange(values.shape[0], dtype=jnp.int32) < size
-    return jnp.max(jnp.where(used, jnp.abs(values), jnp.zeros_like(values)))
+def _first(values: Floats, k: int) -> Floats:
+    return np.pad(values[:k], (0, max(k - len(values), 0)), constant_values=np.nan)
 
 
-def residual_bounds(values: Array, scale: Array, tol: Array) -> Array:
+def residual_bounds(values: Floats, scale: float, tol: float, dtype: Any) -> Floats:
     """Return what the residuals of `values` may be, for an operator of norm about `scale`."""
-    return tol * jnp.abs(values) + ROUNDING_UNITS * jnp.finfo(values.dtype).eps * scale
+    return tol * np.abs(values) + ROUNDING_UNITS * float(jnp.finfo(dtype).eps) * scale
 
 
-def _orthonormal(direction: Array, basis: Array, key: Array) -> Array:
-    """Return `direction` orthogonal to the basis, or a random such vector if nothing is left."""
-
-    def project(x: Array) -> Array:
-        return _unit(x - (basis @ x) @ basis)
-
-    unit = _unit(direction)
-    rest = unit - (basis @ unit) @ basis
-    # What is left after cancellation to this extent is rounding, not a direction: the basis spans
-    # an invariant subspace as far as that residual can tell. (Zero counts too.)
-    vanished = _norm(rest) <= 100 * jnp.finfo(direction.dtype).eps
-    fresh = lax.cond(
-        vanished,
-        lambda: project(jax.random.normal(key, direction.shape, direction.dtype)),
-        lambda: _unit(rest),
-    )
-    return project(fresh)  # the second time; "twice is enough" (Kahan, in Parlett 1980)
-
-
-def _unit(x: Array) -> Array:
-    length = _norm(x)
-    return x / jnp.where(length > 0, length, jnp.ones_like(length))
-
-
-def _norm(x: Array) -> Array:
-    """Return the Euclidean norm, by way of the largest entry: squares must not underflow."""
-    largest = jnp.max(jnp.abs(x))
-    scale = jnp.where(largest > 0, largest, jnp.ones_like(largest))
-    return scale * jnp.sqrt(jnp.sum((x / scale) ** 2))
-
-
-def row_norms(rows: Array) -> Array:
-    """Return the Euclidean norm of each row."""
-    return jax.vmap(_norm)(rows)
+def row_norms(rows: Vectors) -> Floats:
+    """Return the Euclidean norm of each row, by way of the largest entry: no underflow."""
+    largest = abs(rows).max(axis=1)
+    safe = largest + (largest == 0)
+    return np.asarray(largest * (((rows / safe[:, None]) ** 2).sum(axis=1)) ** 0.5, float)

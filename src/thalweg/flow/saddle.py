@@ -2,19 +2,19 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from thalweg.curvature import (
     DENSE_UP_TO,
-    RitzPairs,
+    Eigenpairs,
     dense_eigenpairs,
+    hessian_matrix,
+    hessian_product,
     largest_eigenpairs,
     random_block,
 )
 from thalweg.problems import FlatProblem
-from thalweg.problems.compiling import compiled
 
 RESOLUTION = 1e-4  # of the sharpness: downward curvature below this is not seen
 PRECISE = 1e-9  # relative residual of the direction in which the loss curves downwards
@@ -39,19 +39,16 @@ def lowest_curvature(problem: FlatProblem, w: Array, sharpness: float, max_produ
 
     Downward curvature counts from `RESOLUTION · sharpness` on.
     """
-    most = jnp.asarray(min(PRODUCTS, max_products), jnp.int32)
-    shift = jnp.asarray(abs(sharpness), w.dtype)
-    start = random_block(jax.random.key(0), w.size, 1, w.dtype)
-    pairs = _largest_of_shifted_negative(
-        problem, w, shift, start, jnp.asarray(RESOLUTION, w.dtype), most
-    )
-    products = int(pairs.matvecs)
-    lowest = float(shift) - float(pairs.values[0])
-    is_downwards = lowest + float(pairs.residuals[0]) < -RESOLUTION * float(shift)
+    most, shift = min(PRODUCTS, max_products), abs(sharpness)
+    start = random_block(0, w.size, 1, w.dtype)
+    pairs = _largest_of_shifted_negative(problem, w, shift, start, RESOLUTION, most)
+    products = pairs.matvecs
+    lowest = shift - float(pairs.values[0])
+    is_downwards = lowest + float(pairs.residuals[0]) < -RESOLUTION * shift
     if is_downwards:
-        tol = jnp.asarray(max(PRECISE, 20 * float(jnp.finfo(w.dtype).eps)), w.dtype)
+        tol = max(PRECISE, 20 * float(jnp.finfo(w.dtype).eps))
         pairs = _largest_of_shifted_negative(problem, w, shift, pairs.vectors, tol, most)
-        products += int(pairs.matvecs)
+        products += pairs.matvecs
     return Lowest(lowest, pairs.vectors[:, 0], is_downwards, products)
 
 
@@ -61,15 +58,15 @@ def leaves(lowest: Lowest, velocity: Array, size: float) -> bool:
     return abs(component) > LEAVES * size
 
 
-@compiled
 def _largest_of_shifted_negative(
-    problem: FlatProblem, w: Array, shift: Array, start: Array, tol: Array, most: Array
-) -> RitzPairs:
-    hessian = problem.hessian(w)
+    problem: FlatProblem, w: Array, shift: float, start: Array, tol: float, most: int
+) -> Eigenpairs:
+    by = jnp.asarray(shift, w.dtype)
+    if w.size <= DENSE_UP_TO:
+        matrix = by * jnp.eye(w.size, dtype=w.dtype) - hessian_matrix(problem, w)
+        return dense_eigenpairs(matrix, k=1, tol=tol)
 
     def product(v: Array) -> Array:
-        return shift * v - hessian(v)
+        return by * v - hessian_product(problem, w, v)
 
-    if w.size <= DENSE_UP_TO:
-        return dense_eigenpairs(product, w.size, w.dtype, k=1, tol=tol)
     return largest_eigenpairs(product, start, k=1, tol=tol, max_products=most)
