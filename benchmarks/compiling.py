@@ -2,10 +2,11 @@
 
     python benchmarks/compiling.py                    # the ratio for each architecture
     python benchmarks/compiling.py --programs mlp     # and what it is spent on
-    python benchmarks/compiling.py --problems 50      # seconds for so many small flows, all different
+    python benchmarks/compiling.py --problems 50      # seconds for so many small flows
 
-For a new loss: tracing, lowering and compiling (as JAX reports them) in a first `tw.sharpness` and
-a first `tw.gradient_flow_solution` together, over the same for one `diffrax.diffeqsolve` with Tsit5.
+For a new loss: seconds of a first `tw.sharpness` and a first `tw.gradient_flow_solution`, beyond
+those of the same again, over those of one `diffrax.diffeqsolve` with Tsit5. The small flows are of
+a new structure each.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import time
 from collections import defaultdict
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +37,7 @@ class Watch:
         jax.monitoring.register_event_duration_secs_listener(self.note)
 
     def note(self, event, seconds, **details):
+        """Add what JAX reports."""
         if any(part in event for part in EVENTS):
             self.seconds[details.get("fun_name", "?"), event.rsplit("/", 1)[-1]] += seconds
 
@@ -45,23 +48,23 @@ class Watch:
         return dict(self.seconds)
 
 
+@eqx.filter_jit
+def solve(flat, vector):
+    """Follow the flow for a very short time."""
+    return diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, v, args: -args.gradient(v)),
+        diffrax.Tsit5(),
+        t0=0.0,
+        t1=1e-3,
+        dt0=1e-4,
+        y0=vector,
+        args=flat,
+        stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-9),
+    ).ys
+
+
 def tsit5(problem, w):
-    flat, vector = flatten(problem, w)
-    term = diffrax.ODETerm(lambda t, v, args: -flat.gradient(v))
-
-    @jax.jit
-    def solve(vector):
-        return diffrax.diffeqsolve(
-            term,
-            diffrax.Tsit5(),
-            t0=0.0,
-            t1=1e-3,
-            dt0=1e-4,
-            y0=vector,
-            stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-9),
-        ).ys
-
-    jax.block_until_ready(solve(vector))
+    jax.block_until_ready(solve(*flatten(problem, w)))
 
 
 def thalweg(problem, w):

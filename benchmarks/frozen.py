@@ -1,4 +1,4 @@
-"""Has a change that should change nothing changed a number? Closed forms and flows, kept and compared.
+"""Has a change that should change nothing changed a number? Closed forms and flows, compared.
 
     python benchmarks/frozen.py record      # frozen.json: what this source gives
     python benchmarks/frozen.py             # compare this source with it; exits 1 where it differs

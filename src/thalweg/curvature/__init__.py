@@ -1,13 +1,7 @@
 """Curvature of a loss: its largest eigenvalues, with residuals, from Hessian-vector products."""
 
 from thalweg.curvature.dense import dense_eigenpairs
-from thalweg.curvature.eigenpairs import (
-    DENSE_UP_TO,
-    hessian_matrix,
-    hessian_product,
-    sharpness,
-    top_eigenpairs,
-)
+from thalweg.curvature.eigenpairs import DENSE_UP_TO, sharpness, top_eigenpairs
 from thalweg.curvature.lanczos import Eigenpairs, largest_eigenpairs
 from thalweg.curvature.starts import random_block, warm_block
 
@@ -15,8 +9,6 @@ __all__ = [
     "DENSE_UP_TO",
     "Eigenpairs",
     "dense_eigenpairs",
-    "hessian_matrix",
-    "hessian_product",
     "largest_eigenpairs",
     "random_block",
     "sharpness",

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
@@ -14,8 +13,8 @@ from jaxtyping import Array, PyTree
 from thalweg.curvature.dense import dense_eigenpairs
 from thalweg.curvature.lanczos import Eigenpairs, largest_eigenpairs
 from thalweg.curvature.starts import random_block, warm_block
-from thalweg.problems import FlatProblem, flatten
-from thalweg.problems.compiling import compiled
+from thalweg.problems import flatten
+from thalweg.problems.programs import hessian_matrix, hessian_product
 
 # Up to here the whole Hessian takes less time than a Lanczos run (measured on CPU, small networks:
 # 0.9 against 2.2 ms at p = 43, slower at p = 103), and it cannot miss an eigenvalue.
@@ -114,18 +113,6 @@ def sharpness(loss: Callable[[Any], Any], w: PyTree, *, tol: float = 1e-6) -> fl
             stacklevel=2,
         )
     return float(pairs.values[0])
-
-
-@compiled
-def hessian_product(problem: FlatProblem, w: Array, v: Array) -> Array:
-    """Return `∇²L(w) v`, shape `(p,)`."""
-    return problem.hessian(w)(v)
-
-
-@compiled
-def hessian_matrix(problem: FlatProblem, w: Array) -> Array:
-    """Return `∇²L(w)`, shape `(p, p)`, by all `p` products at once."""
-    return jax.vmap(problem.hessian(w))(jnp.eye(w.size, dtype=w.dtype))
 
 
 def _checked(k: Any, tol: float, max_products: int, w: Array) -> int:

@@ -7,7 +7,6 @@ fixed shapes, by NumPy where the arrays are on a CPU, by JAX on any other device
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -15,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
+
+from thalweg.problems.programs import array_module
 
 # A residual is a difference of two vectors of length ‖A‖: this many units of rounding of ‖A‖ are
 # taken to be zero. A Hessian product of a network is itself exact to a few units only.
@@ -159,7 +160,7 @@ class _Krylov:
         random: np.random.Generator,
     ):
         self.product, self.random = product, random
-        self.xp: ModuleType = np if _is_on_cpu(start_block) else jnp
+        self.xp = array_module(start_block)
         self.queue = deque(self.xp.asarray(start_block).T)
         shape = m, start_block.shape[0]
         self.basis = self.xp.zeros(shape, start_block.dtype)
@@ -235,10 +236,6 @@ class _Krylov:
     def _unit(self, x: Vectors) -> Vectors:
         length = row_norms(x[None, :])[0]
         return x / self.xp.asarray(length if length > 0 else 1.0, x.dtype)
-
-
-def _is_on_cpu(array: Array) -> bool:
-    return all(device.platform == "cpu" for device in array.devices())
 
 
 def _with_row(rows: Vectors, number: int, row: Vectors) -> Vectors:

@@ -33,8 +33,8 @@ def warm_block(seed: int, vectors: Array, k: int, *, tol: float) -> Array:
     `γ c / √p` of the residual, which must stand out from `tol`. So `c` grows with `tol`, until
     at `tol` of 1e-3 or more nothing is left of the warm start. Of eigenvalues that had overtaken
     by 1 % none was missed in 80 trials at `tol` of 1e-3 to 1e-6 (p = 5,000), by 0.3 % 10 were, by
-    0.1 % about half; of some ahead by 3 %, at 1e-3, 7 in 400 (p = 150), where a cold start missed 3:
-    a random vector may hold next to nothing of an eigenvector. Then the value is too low by `γ`
+    0.1 % about half; of some ahead by 3 %, at 1e-3, 7 in 400 (p = 150), where a cold start missed
+    3: a random vector may hold next to nothing of an eigenvector. Then the value is too low by `γ`
     although its residual is small: start cold where that matters.
     """
     p = vectors.shape[0]

@@ -14,14 +14,24 @@ element, which the ill-conditioned `J Jᵀ` reaches hundreds of iterations later
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import nan
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 from jaxtyping import Array
 
 from thalweg.problems import COST, FlatProblem
-from thalweg.problems.compiling import compiled
+from thalweg.problems.programs import (
+    array_module,
+    hessian_product,
+    residual_products,
+    residuals,
+    sample_kernel,
+    value_and_gradient,
+)
+
+Vector = Any  # of NumPy or of JAX, shape `(p,)` or `(m,)`
 
 
 class LinearLimit(NamedTuple):
@@ -33,16 +43,16 @@ class LinearLimit(NamedTuple):
     """
 
     w: Array
-    loss: Array
-    length: Array
-    misfit: Array
-    iterations: Array
-    solved: Array
+    loss: float
+    length: float
+    misfit: float
+    iterations: int
+    solved: bool
 
     @property
     def is_useful(self) -> bool:
         """Whether the linear system was solved and its model predicted the loss at its end."""
-        return bool(self.solved & (self.misfit < 0.5))
+        return self.solved and self.misfit < 0.5
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class Finish:
 
     by_residuals: bool
     inverse: Array | None
-    iterations: Array
+    iterations: int
 
     @property
     def work_of_iteration(self) -> float:
@@ -63,57 +73,60 @@ class Finish:
 
     def __call__(self, problem: FlatProblem, w: Array) -> LinearLimit:
         """Return the limit of the flow linearised at `w`, whatever its residual."""
-        never = jnp.zeros((), w.dtype)
         if self.by_residuals:
-            return gauss_newton_limit(self.inverse, problem, w, never, self.iterations)
-        return newton_limit(problem, w, never, self.iterations)
+            return gauss_newton_limit(self.inverse, problem, w, 0.0, self.iterations)
+        return newton_limit(problem, w, 0.0, self.iterations)
 
 
 def conjugate_gradients(
-    product: Callable[[Array], Array],
-    b: Array,
-    precondition: Callable[[Array], Array],
-    tolerance: Array,
-    max_iterations: Array,
-) -> tuple[Array, Array, Array]:
+    product: Callable[[Vector], Vector],
+    b: Vector,
+    precondition: Callable[[Vector], Vector],
+    tolerance: float,
+    max_iterations: int,
+) -> tuple[Vector, int, bool]:
     """Solve `A x = b` for positive semidefinite `A` until `‖b - A x‖ ≤ tolerance ‖b‖`.
 
-    Returns `x`, the iterations, and whether that was reached: not where they ran out, or where a
-    search direction had no positive curvature.
+    Vectors are NumPy's or JAX's. Returns `x`, the iterations, and whether that was reached: not
+    where they ran out, or where a search direction had no positive curvature.
+
+    Examples
+    --------
+    >>> a, b = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([3.0, 3.0])
+    >>> conjugate_gradients(lambda v: a @ v, b, lambda v: v, 1e-9, 9)
+    (array([1., 1.]), 1, True)
     """
-    target = tolerance * jnp.linalg.norm(b)
-
-    def unfinished(carry: Any) -> Any:
-        _, r, _, _, k, positive = carry
-        return (jnp.linalg.norm(r) > target) & (k < max_iterations) & positive
-
-    def iterate(carry: Any) -> Any:
-        x, r, p, rz, k, _ = carry
+    x, r = 0.0 * b, b
+    z = p = precondition(r)
+    rz, target, iterations = float(r @ z), tolerance * _norm(b), 0
+    while _norm(r) > target and iterations < max_iterations:
         image = product(p)
-        curvature = jnp.vdot(p, image)
-        positive = curvature > 0
-        alpha = jnp.where(positive, rz / jnp.where(positive, curvature, 1.0), 0.0)
+        curvature = float(p @ image)
+        iterations += 1
+        if not curvature > 0:
+            break
+        alpha = rz / curvature
         x, r = x + alpha * p, r - alpha * image
         z = precondition(r)
-        rz_next = jnp.vdot(r, z)
-        return x, r, z + rz_next / rz * p, rz_next, k + 1, positive
-
-    z = precondition(b)
-    carry = (jnp.zeros_like(b), b, z, jnp.vdot(b, z), jnp.zeros((), int), jnp.ones((), bool))
-    x, r, _, _, iterations, _ = lax.while_loop(unfinished, iterate, carry)
-    return x, iterations, jnp.linalg.norm(r) <= target
+        rz, before = float(r @ z), rz
+        p = z + rz / before * p
+    return x, iterations, _norm(r) <= target
 
 
-@compiled
+def _norm(v: Vector) -> float:
+    return float(v @ v) ** 0.5
+
+
 def factor_kernel(problem: FlatProblem, w: Array) -> Array | None:
     """Return the inverse of the kernel between samples at `w`, slightly shifted, or `None`."""
-    kernel = problem.sample_kernel(w)
+    kernel = sample_kernel(problem, w)
     if kernel is None:
         return None
-    n = kernel.shape[0]
+    xp, n = array_module(kernel), kernel.shape[0]
     # Formed in single precision: eigenvalues below about 1e-6 of the mean one are rounding.
-    shift = 1e-6 * jnp.trace(kernel) / n + jnp.finfo(kernel.dtype).tiny
-    return jnp.linalg.inv(kernel + shift * jnp.eye(n, dtype=kernel.dtype))
+    shift = 1e-6 * float(jnp.trace(kernel)) / n + float(jnp.finfo(kernel.dtype).tiny)
+    shifted = xp.asarray(kernel) + xp.asarray(shift * np.eye(n), kernel.dtype)
+    return jnp.asarray(xp.linalg.inv(shifted))
 
 
 def kernel_cost(inverse: Array | None) -> float:
@@ -121,45 +134,49 @@ def kernel_cost(inverse: Array | None) -> float:
     return 0.0 if inverse is None else 1.0 + inverse.shape[0] / 3
 
 
-@compiled
 def gauss_newton_limit(
-    inverse: Array | None, problem: FlatProblem, w: Array, tolerance: Array, max_iterations: Array
+    inverse: Array | None, problem: FlatProblem, w: Array, tolerance: float, max_iterations: int
 ) -> LinearLimit:
     """Return `w - Jᵀ (J Jᵀ)⁻¹ r`, with `inverse ⊗ I` as preconditioner where there is one."""
-    r, jacobian, transpose = problem.jacobian(w)
+    r, xp = residuals(problem, w), array_module(w)
+    factor = None if inverse is None else xp.asarray(inverse)
 
-    def precondition(u: Array) -> Array:
-        return u if inverse is None else (inverse @ u.reshape(inverse.shape[0], -1)).ravel()
+    def product(u: Vector) -> Vector:
+        return xp.asarray(residual_products(problem, w, jnp.asarray(u))[1])
+
+    def precondition(u: Vector) -> Vector:
+        return u if factor is None else (factor @ u.reshape(len(factor), -1)).ravel()
 
     psi, iterations, solved = conjugate_gradients(
-        lambda u: jacobian(transpose(u)), r, precondition, tolerance, max_iterations
+        product, xp.asarray(r), precondition, tolerance, max_iterations
     )
-    return _limit(problem, w, transpose(r), -transpose(psi), iterations, solved)
+    delta = -residual_products(problem, w, jnp.asarray(psi))[0]
+    return _limit(problem, w, delta, iterations, solved)
 
 
-@compiled
 def newton_limit(
-    problem: FlatProblem, w: Array, tolerance: Array, max_iterations: Array
+    problem: FlatProblem, w: Array, tolerance: float, max_iterations: int
 ) -> LinearLimit:
     """Return `w - H⁺ ∇L`, the point of `w + range(H)` where the linearised gradient vanishes."""
-    gradient = problem.gradient(w)
+    xp, gradient = array_module(w), value_and_gradient(problem, w)[1]
+
+    def product(v: Vector) -> Vector:
+        return xp.asarray(hessian_product(problem, w, jnp.asarray(v)))
+
     delta, iterations, solved = conjugate_gradients(
-        problem.hessian(w), -gradient, lambda u: u, tolerance, max_iterations
+        product, xp.asarray(-gradient), lambda v: v, tolerance, max_iterations
     )
-    return _limit(problem, w, gradient, delta, iterations, solved)
+    return _limit(problem, w, jnp.asarray(delta), iterations, solved)
 
 
 def _limit(
-    problem: FlatProblem,
-    w: Array,
-    gradient: Array,
-    delta: Array,
-    iterations: Array,
-    solved: Array,
+    problem: FlatProblem, w: Array, delta: Array, iterations: int, solved: bool
 ) -> LinearLimit:
-    before, after = problem(w), problem(w + delta)
-    predicted = -0.5 * jnp.vdot(gradient, delta)
+    value, gradient = value_and_gradient(problem, w)
+    before, after = float(value), float(value_and_gradient(problem, w + delta)[0])
+    predicted = -0.5 * float(jnp.vdot(gradient, delta))
     # Where the fall is below the rounding of the loss itself, nothing contradicts the model.
-    rounding = 16 * jnp.finfo(before.dtype).eps * jnp.abs(before)
-    misfit = jnp.maximum(jnp.abs(before - after - predicted) - rounding, 0.0) / jnp.abs(predicted)
-    return LinearLimit(w + delta, after, jnp.linalg.norm(delta), misfit, iterations, solved)
+    rounding = 16 * float(jnp.finfo(w.dtype).eps) * abs(before)
+    excess = max(abs(before - after - predicted) - rounding, 0.0)
+    misfit = excess / abs(predicted) if predicted else nan
+    return LinearLimit(w + delta, after, _norm(delta), misfit, iterations, solved)

@@ -221,25 +221,18 @@ class Pursuit:
         self.meter.spend(COST.hessian_product * pairs.matvecs)
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
-        dtype = state.w.dtype
         # Where nothing curves upwards there is no stability limit: any positive bound will do.
-        bound = BOUND_MARGIN * max(self.bound, float(jnp.finfo(dtype).tiny) ** 0.5)
-        step = float(state.step)
+        least = float(jnp.finfo(state.w.dtype).tiny) ** 0.5
+        bound = BOUND_MARGIN * max(self.bound, least)
         size = self._scale(state)
-        atol = tolerance * size * max(step * bound, 10.0)
+        atol = tolerance * size * max(float(state.step) * bound, 10.0)
         if self.useful_looks:  # errors as long as what is left to go would keep it from settling
-            left = float(self.useful_looks[-1].limit.length)
+            left = self.useful_looks[-1].limit.length
             atol = min(atol, max(OF_WHAT_IS_LEFT * left, tolerance * size))
-        segment = advance(
-            self.problem,
-            state,
-            jnp.asarray(bound, dtype),
-            jnp.asarray(atol, dtype),
-            jnp.asarray(min(self.t_end, float(state.time) + self._longest(bound)), dtype),
-        )
-        work = float(segment.gradients) + COST.loss
-        self.count_steps(work, segment.state.w, is_bound_stale=int(segment.rejected) > 0)
-        return segment.state
+        t_end = min(self.t_end, float(state.time) + self._longest(bound))
+        trial = advance(self.problem, state, bound, atol, t_end)
+        self.count_steps(trial.gradients, trial.state.w, is_bound_stale=not trial.taken)
+        return trial.state
 
     def _longest(self, bound: float) -> float:
         """Return the length of a step that takes all the work that is left."""
@@ -372,7 +365,6 @@ class Pursuit:
         return limit.is_useful
 
     def _linear_limit(self, state: FlowState) -> tuple[LinearLimit, Finish, float]:
-        dtype = state.w.dtype
         tolerance = min(0.1, 800 * self.rtol)
         affordable = FEWEST_ITERATIONS + 0.5 * LOOK_SHARE * self.work_of_steps
         # Where zero loss lies ahead, the loss falls at least like a power of time.
@@ -381,13 +373,12 @@ class Pursuit:
         by_residuals = self.problem.is_least_squares and falls
         per_iteration = 2 * COST.jacobian_product if by_residuals else COST.hessian_product
         inverse = self.kernel_inverse if by_residuals else None
-        most = jnp.asarray(int(min(affordable, MOST_ITERATIONS, self.meter.left / per_iteration)))
+        most = int(min(affordable, MOST_ITERATIONS, self.meter.left / per_iteration))
         if by_residuals:
-            relative = jnp.asarray(tolerance, dtype)
-            limit = gauss_newton_limit(inverse, self.problem, state.w, relative, most)
+            limit = gauss_newton_limit(inverse, self.problem, state.w, tolerance, most)
         else:
-            limit = newton_limit(self.problem, state.w, jnp.asarray(tolerance / 10, dtype), most)
-        work = per_iteration * (float(limit.iterations) + 1) + 2 * COST.loss
+            limit = newton_limit(self.problem, state.w, tolerance / 10, most)
+        work = per_iteration * (limit.iterations + 1) + 2 * COST.loss
         self.meter.spend(work)
         return limit, Finish(by_residuals, inverse, limit.iterations), work
 

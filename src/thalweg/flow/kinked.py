@@ -18,12 +18,12 @@ from thalweg.flow.follow import BOUND_MARGIN, Pursuit
 from thalweg.flow.look import Limit, Look
 from thalweg.flow.method import Request
 from thalweg.flow.rkc import stages
-from thalweg.flow.segment import FlowState, one_step
+from thalweg.flow.segment import FlowState, rkc2_end
 from thalweg.flow.sides import Spread, spread_beside
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.twice import Scheme, solve
-from thalweg.problems import COST, FlatProblem
-from thalweg.problems.compiling import compiled
+from thalweg.problems import FlatProblem
+from thalweg.problems.programs import value_and_gradient
 
 SHARES = (0.4, 0.2)  # of the loss that a step would take away if the velocity did not change
 PRECISION = 2e-3  # relative: what kinks leave of the sharpness, whatever the tolerance
@@ -34,30 +34,28 @@ LANDED = 0.9  # of the loss: what a limit of zero loss may be missed by, across 
 ASIDE, ALIKE = 1e-7, 1e-5  # relative: distance of the sides of a limit, tolerance of each
 
 
-@compiled
 def _step(
-    problem: FlatProblem, state: FlowState, share: Array, bound: Array, longest: Array
+    problem: FlatProblem, state: FlowState, share: float, bound: float, longest: float
 ) -> FlowState:
-    slope = jnp.vdot(state.velocity, state.velocity)
-    length = share * state.loss / jnp.maximum(slope, jnp.finfo(slope.dtype).tiny)
-    length = jnp.minimum(length, longest)
-    w = one_step(problem, state.w, length, bound)
-    loss, gradient = problem.value_and_gradient(w)
-    return FlowState(state.time + length, w, -gradient, loss, length)
+    slope = float(jnp.vdot(state.velocity, state.velocity))
+    dtype = state.w.dtype
+    length = share * float(state.loss) / max(slope, float(jnp.finfo(dtype).tiny))
+    h = jnp.asarray(min(length, longest), dtype)
+    w = rkc2_end(problem, state.w, state.velocity, h, jnp.asarray(bound, dtype))
+    loss, gradient = value_and_gradient(problem, w)
+    return FlowState(state.time + h, w, -gradient, loss, h)
 
 
 class _Sliding(Pursuit):
     """Follows the flow by steps that each take away the same share of the loss, about."""
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
-        dtype, end, work = state.w.dtype, state, 0.0
+        end, work = state, 0.0
+        least = float(jnp.finfo(state.w.dtype).tiny) ** 0.5
         for trial in range(TRIALS):
-            positive = max(self.bound, float(jnp.finfo(dtype).tiny) ** 0.5)
-            bound = jnp.asarray(BOUND_MARGIN * positive, dtype)
-            share = jnp.asarray(tolerance / 4**trial, dtype)
-            longest = jnp.asarray(self._longest(float(bound)), dtype)
-            end = _step(self.problem, state, share, bound, longest)
-            work += float(stages(end.step, bound)) + COST.gradient
+            bound = BOUND_MARGIN * max(self.bound, least)
+            end = _step(self.problem, state, tolerance / 4**trial, bound, self._longest(bound))
+            work += float(stages(end.step, jnp.asarray(bound, end.step.dtype)))
             if float(end.loss) <= ROUGH * float(state.loss):
                 break
             self._renew_bound(state.w)  # beyond a kink the curvature may exceed the bound
@@ -68,14 +66,14 @@ class _Sliding(Pursuit):
 
     def _is_useful(self, limit: LinearLimit) -> bool:
         # With kinks on the way the linear model predicts no loss.
-        return bool(limit.solved) and bool(jnp.isfinite(limit.loss))
+        return limit.solved and isfinite(limit.loss)
 
     def _arrived(self, state: FlowState, look: Look, error: float) -> Limit | None:
         # Between kinks, neither gradient nor curvature says anything of the loss beyond them.
         assert look.pairs is not None
-        if look.finish.by_residuals and float(look.limit.loss) > LANDED * look.loss:
+        if look.finish.by_residuals and look.limit.loss > LANDED * look.loss:
             return None
-        return self._limit(look.limit.w, float(look.limit.loss), look.pairs, error)
+        return self._limit(look.limit.w, look.limit.loss, look.pairs, error)
 
     def sides_of(self, w: Array) -> Spread | None:
         return None  # they are looked at wherever such a flow ends

@@ -1,16 +1,15 @@
 """Tell kinks of a loss, where its gradient jumps, from sharp curvature and from rounding."""
 
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array
+from numpy.typing import NDArray
 
 from thalweg.problems import FlatProblem
-from thalweg.problems.compiling import compiled
+from thalweg.problems.programs import value_and_gradient
 
 LONGEST = 2.0**-4  # the displacement that is searched, relative to the size of the parameters
 HALVINGS = {"float32": 14, "float64": 18}  # of it; rounding leaves nothing to see beyond
@@ -21,47 +20,53 @@ AMONG = 3  # of them
 ROUNDING = 64.0  # units of the gradient's own rounding, below which nothing is seen
 
 
+Gradients = NDArray[Any]
+
+
 class _Interval(NamedTuple):
     """A part `[a, b]` of the displacement, as positions on it, and the gradients at `a, m, b`."""
 
-    a: Array
-    b: Array
-    at_a: Array
-    at_middle: Array
-    at_b: Array
+    a: float
+    b: float
+    at_a: Gradients
+    at_middle: Gradients
+    at_b: Gradients
+
+    @property
+    def bend(self) -> float:
+        return float(np.linalg.norm(self.at_a - 2 * self.at_middle + self.at_b))
+
+    def halves(self, gradient: Callable[[float], Gradients]) -> tuple["_Interval", "_Interval"]:
+        """Return both halves, the one where the gradient bends more first."""
+        middle = (self.a + self.b) / 2
+        quarters = gradient((self.a + middle) / 2), gradient((middle + self.b) / 2)
+        left = _Interval(self.a, middle, self.at_a, quarters[0], self.at_middle)
+        right = _Interval(middle, self.b, self.at_middle, quarters[1], self.at_b)
+        return (left, right) if left.bend >= right.bend else (right, left)
 
 
-@compiled
-def _bisect(problem: FlatProblem, w: Array, halvings: int) -> tuple[Array, Array]:
+def _bends(problem: FlatProblem, w: Array) -> tuple[NDArray[Any], NDArray[Any]]:
     """Halve a random displacement from `w`, and go on with the half where the gradient bends more.
 
     Returns, for each halving, `|g(a) - 2 g(m) + g(b)|` of the half taken and of the other, both in
     units of the largest `|g|` of the whole displacement.
     """
-    d = jax.random.normal(jax.random.key(0), w.shape, w.dtype)
-    d = d * LONGEST * jnp.linalg.norm(w) / jnp.linalg.norm(d)
+    d = np.random.default_rng(0).standard_normal(w.size)
+    d *= LONGEST * float(jnp.linalg.norm(w)) / np.linalg.norm(d)
 
-    def gradient(part: Array) -> Array:
-        return problem.gradient(w + part * d)
+    def gradient(part: float) -> Gradients:
+        at = w + jnp.asarray(part * d, w.dtype)
+        return np.asarray(value_and_gradient(problem, at)[1])
 
-    def halve(i: _Interval, _: None) -> tuple[_Interval, tuple[Array, Array]]:
-        middle = (i.a + i.b) / 2
-        quarters = lax.map(gradient, jnp.stack([(i.a + middle) / 2, (middle + i.b) / 2]))
-        left = _Interval(i.a, middle, i.at_a, quarters[0], i.at_middle)
-        right = _Interval(middle, i.b, i.at_middle, quarters[1], i.at_b)
-        bends = jnp.stack([_bend(left), _bend(right)])
-        is_left = bends[0] >= bends[1]
-        half = jax.tree.map(partial(jnp.where, is_left), left, right)
-        return half, (jnp.max(bends), jnp.min(bends))
-
-    ends = jnp.asarray([0.0, 0.5, 1.0], w.dtype)
-    whole = _Interval(ends[0], ends[2], *lax.map(gradient, ends))
-    largest = jnp.max(jax.vmap(jnp.linalg.norm)(jnp.stack(whole[2:])))
-    return jax.tree.map(lambda bend: bend / largest, lax.scan(halve, whole, length=halvings)[1])
-
-
-def _bend(i: _Interval) -> Array:
-    return jnp.linalg.norm(i.at_a - 2 * i.at_middle + i.at_b)
+    half = _Interval(0.0, 1.0, *map(gradient, (0.0, 0.5, 1.0)))
+    largest = max(float(np.linalg.norm(g)) for g in half[2:])
+    bends = []
+    for _ in range(HALVINGS[w.dtype.name]):
+        half, other = half.halves(gradient)
+        bends.append((half.bend, other.bend))
+    taken, left = np.asarray(bends).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return taken / largest, left / largest
 
 
 def has_kinks(problem: FlatProblem, w: Array) -> bool:
@@ -83,7 +88,7 @@ def has_kinks(problem: FlatProblem, w: Array) -> bool:
     >>> has_kinks(*flatten(lambda w: jnp.sum(jax.nn.softplus(w)), w))
     False
     """
-    taken, other = map(np.asarray, _bisect(problem, w, HALVINGS[w.dtype.name]))
+    taken, other = _bends(problem, w)
     is_seen = taken[-1] > ROUNDING * float(jnp.finfo(w.dtype).eps)
     remains = taken[-LAST - 1] < FALL * taken[-1]
     return bool(is_seen and remains and np.all(taken[-AMONG:] > ALONE * other[-AMONG:]))

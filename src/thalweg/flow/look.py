@@ -61,8 +61,8 @@ class Look:
 
         The error of a linear limit is about quadratic in its length.
         """
-        length = float(self.limit.length)
-        ratio = (float(earlier.limit.length) / length) ** 2 if length > 0 else inf
+        length = self.limit.length
+        ratio = (earlier.limit.length / length) ** 2 if length > 0 else inf
         return min(1.0, 2.0 / (ratio - 1)) if ratio >= 2 else inf
 
     def landing(self) -> Landing:
@@ -77,7 +77,7 @@ class Look:
         """
         if self.pairs is not None:
             return 0.2 * self.loss
-        misfit = float(self.limit.misfit)
-        if not (bool(self.limit.solved) and isfinite(misfit)):
+        misfit = self.limit.misfit
+        if not (self.limit.solved and isfinite(misfit)):
             return 0.12 * self.loss
         return self.loss * min(0.2, max(1e-3, (0.4 / misfit) ** 2))

@@ -9,12 +9,11 @@ from thalweg.curvature import (
     DENSE_UP_TO,
     Eigenpairs,
     dense_eigenpairs,
-    hessian_matrix,
-    hessian_product,
     largest_eigenpairs,
     random_block,
 )
 from thalweg.problems import FlatProblem
+from thalweg.problems.programs import hessian_matrix, hessian_product
 
 RESOLUTION = 1e-4  # of the sharpness: downward curvature below this is not seen
 PRECISE = 1e-9  # relative residual of the direction in which the loss curves downwards

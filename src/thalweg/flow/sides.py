@@ -7,15 +7,16 @@ be told is the sharpness on each side.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array
+from numpy.typing import NDArray
 
 from thalweg.curvature import top_eigenpairs
 from thalweg.problems import COST, FlatProblem
-from thalweg.problems.compiling import compiled
+from thalweg.problems.programs import value_and_gradient
+
+Floats = NDArray[np.float64]
 
 DIRECTIONS = 3  # in which the gradient is looked at,
 HALVINGS = 2 * np.arange(6)  # and how near
@@ -33,22 +34,30 @@ class Spread(NamedTuple):
     work: float
 
 
-@compiled
-def _bends(problem: FlatProblem, w: Array) -> tuple[Array, Array]:
+def _bends(problem: FlatProblem, w: Array) -> tuple[Floats, float]:
     """Return `|g(w + d) - 2 g(w) + g(w - d)|`, shape `(DIRECTIONS, HALVINGS)`, and rounding."""
-    directions = _units(jax.random.normal(jax.random.key(2), (DIRECTIONS, w.size), w.dtype))
-    distances = _longest(w) / 2 ** jnp.asarray(HALVINGS, w.dtype)
-    displaced = (directions[:, None, :] * distances[None, :, None]).reshape(-1, w.size)
-    here = problem.gradient(w)
-    pairs = lax.map(lambda d: problem.gradient(w + d) + problem.gradient(w - d), displaced)
-    bends = jnp.linalg.norm(pairs - 2 * here[None, :], axis=1).reshape(DIRECTIONS, -1)
-    signs = jax.random.rademacher(jax.random.key(3), w.shape, w.dtype)
-    jittered = w * (1 + 4 * jnp.finfo(w.dtype).eps * signs)
-    return bends, jnp.linalg.norm(problem.gradient(jittered) - here)
+    random = np.random.default_rng(2)
+    directions = _units(random.standard_normal((DIRECTIONS, w.size)))
+    here = _gradient(problem, w)
+
+    def bend(d: Floats) -> float:
+        step = jnp.asarray(d, w.dtype)
+        both = _gradient(problem, w + step) + _gradient(problem, w - step)
+        return float(np.linalg.norm(both - 2 * here))
+
+    distances = _longest(w) / 2.0**HALVINGS
+    bends = [[bend(distance * d) for distance in distances] for d in directions]
+    signs = random.choice([-1.0, 1.0], w.size)
+    jittered = w * jnp.asarray(1 + 4 * float(jnp.finfo(w.dtype).eps) * signs, w.dtype)
+    return np.asarray(bends), float(np.linalg.norm(_gradient(problem, jittered) - here))
 
 
-def _longest(w: Array) -> Array:
-    return jnp.finfo(w.dtype).eps ** 0.25 * jnp.linalg.norm(w)
+def _gradient(problem: FlatProblem, w: Array) -> Floats:
+    return np.asarray(value_and_gradient(problem, w)[1], float)
+
+
+def _longest(w: Array) -> float:
+    return float(jnp.finfo(w.dtype).eps) ** 0.25 * float(jnp.linalg.norm(w))
 
 
 def nearest_jump(problem: FlatProblem, w: Array) -> tuple[float, float]:
@@ -67,7 +76,7 @@ def nearest_jump(problem: FlatProblem, w: Array) -> tuple[float, float]:
     >>> nearest_jump(*flatten(lambda w: (1 - w[0] * w[1]) ** 2, at_edge))[0]
     inf
     """
-    bends, rounding = map(np.asarray, _bends(problem, w))
+    bends, rounding = _bends(problem, w)
     work = 2.0 * (bends.size + 1) * COST.gradient
     farther, nearer = np.maximum(bends, ROUNDING * rounding)[:, :-1], bends[:, 1:]
     is_seen = bends[:, :-1] > ROUNDING * rounding
@@ -76,7 +85,7 @@ def nearest_jump(problem: FlatProblem, w: Array) -> tuple[float, float]:
         (farther > least * nearer) | (nearer < ROUNDING * rounding)
     )
     jumps = np.any(is_seen & ~is_smooth, axis=0)
-    distances = float(_longest(w)) / 2.0 ** HALVINGS[:-1]
+    distances = _longest(w) / 2.0 ** HALVINGS[:-1]
     return float(min(distances[jumps], default=np.inf)), work
 
 
@@ -87,28 +96,29 @@ def spread_beside(problem: FlatProblem, w: Array, aside: float, tol: float) -> S
     others are where the gradient leads from them, up the steepest side that they belong to.
     """
     values, work = [], 2.0 * RANDOM * ASCENTS * COST.gradient
-    for side in _sides(problem, w, jnp.asarray(aside, w.dtype)):
+    for side in _sides(problem, w, aside):
         pairs = top_eigenpairs(problem, side, tol=tol)
         values.append(float(pairs.values[0]))
         work += COST.hessian_product * pairs.matvecs
     return Spread(min(values), max(values), work)
 
 
-@compiled
-def _sides(problem: FlatProblem, w: Array, aside: Array) -> Array:
-    """Return points beside `w`, shape `(4 RANDOM, p)`."""
-    half = jax.random.normal(jax.random.key(1), (RANDOM, w.size), w.dtype)
-    directions = _units(jnp.concatenate([half, -half]))
+def _sides(problem: FlatProblem, w: Array, aside: float) -> list[Array]:
+    """Return `4 RANDOM` points beside `w`."""
+    half = _units(np.random.default_rng(1).standard_normal((RANDOM, w.size)))
+    directions = np.concatenate([half, -half])
 
-    def ascend(directions: Array, _: None) -> tuple[Array, None]:
-        gradients = lax.map(lambda d: problem.gradient(w + aside * d), directions)
+    def beside(d: Floats) -> Array:
+        return w + jnp.asarray(aside * d, w.dtype)
+
+    uphill = directions
+    for _ in range(ASCENTS):
+        gradients = np.stack([_gradient(problem, beside(d)) for d in uphill])
         # A little of the old direction stays: where the loss is flat there is no other.
-        return _units(_units(gradients) + 0.1 * directions), None
-
-    uphill, _ = lax.scan(ascend, directions, length=ASCENTS)
-    return w[None, :] + aside * jnp.concatenate([directions, uphill])
+        uphill = _units(_units(gradients) + 0.1 * uphill)
+    return [beside(d) for d in np.concatenate([directions, uphill])]
 
 
-def _units(rows: Array) -> Array:
-    lengths = jnp.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / jnp.where(lengths > 0, lengths, 1.0)
+def _units(rows: Floats) -> Floats:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1.0)
