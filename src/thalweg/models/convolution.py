@@ -28,13 +28,35 @@ def convolution_init(key: Array, fan_in: int, fan_out: int, dtype: Any) -> Layer
     return {**flat, "weight": flat["weight"].reshape(KERNEL, KERNEL, fan_in, fan_out)}
 
 
-def convolve(
-    layer: Layer, x: Float[Array, "n height width channels"]
-) -> Float[Array, "n height width out"]:
-    """Return the convolution (in the sense of deep learning) with zeros around the image."""
+Images = Float[Array, "n height width channels"]
+Convolved = Float[Array, "n height width out"]
+
+
+def convolve(layer: Layer, x: Images) -> Convolved:
+    """Return the convolution (in the sense of deep learning) with zeros around the image.
+
+    XLA has no fast convolution in float64: there, patches and one matrix product.
+    """
+    by = by_patches if x.dtype == jnp.float64 else by_library
+    return by(layer["weight"], x) + layer["bias"][None, None, None, :]
+
+
+def by_library(weight: Float[Array, "3 3 channels out"], x: Images) -> Convolved:
+    """Return the convolution with some weights, by XLA's."""
     axes = ("NHWC", "HWIO", "NHWC")
-    y = jax.lax.conv_general_dilated(x, layer["weight"], (1, 1), "SAME", dimension_numbers=axes)
-    return y + layer["bias"][None, None, None, :]
+    return jax.lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=axes)
+
+
+def by_patches(weight: Float[Array, "3 3 channels out"], x: Images) -> Convolved:
+    """Return the same, as the product of all patches of 3 × 3 pixels with the weights."""
+    _, height, width, _ = x.shape
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifts = [
+        padded[:, down : down + height, right : right + width]
+        for down in range(KERNEL)
+        for right in range(KERNEL)
+    ]
+    return jnp.concatenate(shifts, axis=-1) @ weight.reshape(-1, weight.shape[-1])
 
 
 def average_pool(
