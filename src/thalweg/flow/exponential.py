@@ -4,7 +4,6 @@ Where the residuals are few, the stiff part of the flow can be known completely 
 a step is then limited by how fast that part changes, not by its largest eigenvalue.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import factorial, inf
@@ -149,6 +148,7 @@ def _residual_count(problem: FlatProblem, w: Array) -> int:
     return eqx.filter_eval_shape(problem.residuals, w).size
 
 
+@compiled
 def linearize(problem: FlatProblem, w: Array) -> Linearization:
     """Return the flow around `w`."""
     rows = problem.jacobian_matrix(w)
@@ -200,17 +200,13 @@ class Step(NamedTuple):
 
 @compiled
 def exponential_step(
-    linearize: Callable[[FlatProblem, Array], Linearization],
-    problem: FlatProblem,
-    state: FlowState,
-    atol: Array,
-    t_end: Array,
+    problem: FlatProblem, linear: Linearization, state: FlowState, atol: Array, t_end: Array
 ) -> Step:
     """Take one step from `state`, the longest of a shrinking sequence with a local error `≤ atol`.
 
-    Not beyond time `t_end`; the next step's length is proposed in the new state.
+    Not beyond time `t_end`; the next step's length is proposed in the new state. `linear` is the
+    flow around the state.
     """
-    linear = linearize(problem, state.w)
     bound = jnp.max(linear.rates)
     far = FAR * (state.time + 1 / jnp.maximum(bound, jnp.finfo(bound.dtype).tiny ** 0.5))
     remaining = jnp.linalg.norm(linear.lift(linear.free(far).inner))
@@ -255,14 +251,15 @@ class ExponentialPursuit(Pursuit):
         return work(self.problem, self.origin)
 
     def _renew_bound(self, w: Array) -> None:
-        self.bound = float(jnp.max(linearized(self.linearize, self.problem, w).rates))
+        self.bound = float(jnp.max(self.linearize(self.problem, w).rates))
         self.meter.spend(self.work.linearization)
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
         dtype = state.w.dtype
         atol = tolerance * self._scale(state)
         limits = jnp.asarray(atol, dtype), jnp.asarray(self.t_end, dtype)
-        step = exponential_step(self.linearize, self.problem, state, *limits)
+        linear = self.linearize(self.problem, state.w)
+        step = exponential_step(self.problem, linear, state, *limits)
         self.bound, self.lowest = float(step.bound), float(step.lowest)
         self.remaining = float(step.remaining)
         trials = float(step.trials) * self.work.trial
@@ -275,14 +272,6 @@ class ExponentialPursuit(Pursuit):
 
     def _look_ahead(self, state: FlowState) -> Limit | None:
         return None  # the steps themselves reach the limit
-
-
-@compiled
-def linearized(
-    linearize: Callable[[FlatProblem, Array], Linearization], problem: FlatProblem, w: Array
-) -> Linearization:
-    """Return the flow around `w`, by a compiled program."""
-    return linearize(problem, w)
 
 
 @compiled
@@ -332,7 +321,7 @@ class Exponential:
         step = sum(work(problem, w))
         if step > AFFORDABLE:
             return False
-        linear = linearized(linearize, problem, w)
+        linear = linearize(problem, w)
         stiffness, eps = _stiffness(linear), float(jnp.finfo(w.dtype).eps)
         if not (STEPS * step < 8 * stiffness**0.5 and stiffness <= RESOLVED / eps):
             return False

@@ -5,9 +5,7 @@ from functools import cached_property
 from math import inf, log
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array
 
 from thalweg.flow.exponential import (
@@ -16,7 +14,6 @@ from thalweg.flow.exponential import (
     Vector,
     Work,
     krogstad,
-    linearized,
     scheme,
 )
 from thalweg.flow.follow import Pursuit
@@ -26,7 +23,7 @@ from thalweg.flow.segment import FlowState
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.twice import solve
 from thalweg.problems import COST, FlatProblem
-from thalweg.problems.compiling import compiled
+from thalweg.problems.programs import hessian_matrix, value_and_gradient
 
 EXTRAPOLATION = 0.1  # errors fall like tolerance^(4/3): by 11, where tolerances fall by 6
 FEW = 64  # parameters, up to which this method is chosen
@@ -52,11 +49,10 @@ class Whole(Linearization):
 
 def linearize_whole(problem: FlatProblem, w: Array) -> Whole:
     """Return the flow around `w`. Costs a gradient and `p` Hessian products."""
-    identity = jnp.eye(w.size, dtype=w.dtype)
-    hessian = jax.vmap(problem.hessian(w))(identity)
+    hessian = hessian_matrix(problem, w)
     rates, rotation = jnp.linalg.eigh(0.5 * hessian + 0.5 * hessian.T)
-    velocity = -(rotation.T @ problem.gradient(w))
-    return Whole(w, velocity, identity, rotation, rates)
+    velocity = -(rotation.T @ value_and_gradient(problem, w)[1])
+    return Whole(w, velocity, jnp.eye(w.size, dtype=w.dtype), rotation, rates)
 
 
 def rosenbrock_move(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
@@ -65,7 +61,6 @@ def rosenbrock_move(problem: FlatProblem, w: Array, length: Array, bound: Array)
     return krogstad(problem, linearize_whole(problem, w), length)[0]
 
 
-@compiled
 def growth(problem: FlatProblem, w: Array, time: Array) -> Array:
     """Return the logarithm of the growth of perturbations, for some time after the flow is at `w`.
 
@@ -83,12 +78,12 @@ def growth(problem: FlatProblem, w: Array, time: Array) -> Array:
     return time * jnp.maximum(downwards, 0.0)
 
 
-@compiled
 def gradient_of_curvature(problem: FlatProblem, w: Array, v: Array) -> Array:
     """Return `∇(vᵀ ∇²L v)`, shape `(p,)`: the second difference of the gradient along `v`."""
     step = jnp.finfo(w.dtype).eps ** 0.25 * jnp.maximum(jnp.linalg.norm(w), 1e-30)
-    points = w[None, :] + step * jnp.asarray([-1.0, 0.0, 1.0], w.dtype)[:, None] * v[None, :]
-    before, here, after = lax.map(problem.gradient, points)
+    before, here, after = (
+        value_and_gradient(problem, at)[1] for at in (w - step * v, w, w + step * v)
+    )
     return (after - 2 * here + before) / step**2
 
 
@@ -120,7 +115,7 @@ class RosenbrockPursuit(ExponentialPursuit):
         guess = super().slope_of_sharpness(limit)
         if limit.eigenvector is None:
             return guess
-        linear = linearized(self.linearize, self.problem, limit.w)
+        linear = self.linearize(self.problem, limit.w)
         gradient = gradient_of_curvature(self.problem, limit.w, limit.eigenvector)
         self.meter.spend(self.work.linearization + 3 * COST.gradient)
         along = (linear.rotation.T @ gradient)[jnp.abs(linear.rates) < FLAT * jnp.max(linear.rates)]
