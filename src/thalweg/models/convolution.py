@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import jax
     import jax.numpy as jnp
     from jaxtyping import Array, Float
+
+    Images = Float[Array, "n height width channels"]
+    Convolved = Float[Array, "n height width out"]
 else:  # options are read before the seconds that importing JAX takes
     jax, jnp = Lazy("jax"), Lazy("jax.numpy")
 
@@ -26,10 +29,6 @@ def convolution_init(key: Array, fan_in: int, fan_out: int, dtype: Any) -> Layer
     """Return weights `(3, 3, in, out)`, normal with variance `1/(9 in)`, and zero biases."""
     flat = dense_init(key, KERNEL * KERNEL * fan_in, fan_out, dtype)
     return {**flat, "weight": flat["weight"].reshape(KERNEL, KERNEL, fan_in, fan_out)}
-
-
-Images = Float[Array, "n height width channels"]
-Convolved = Float[Array, "n height width out"]
 
 
 def convolve(layer: Layer, x: Images) -> Convolved:
