@@ -212,8 +212,8 @@ def test_orbits_keep_what_is_asked_for():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (ScalarSweepStudy(depth=()), "depth must hold"),
-        (ScalarSweepStudy(depth=(3, 1)), "depth must hold"),
+        (ScalarSweepStudy(depth=()), "depth is empty"),
+        (ScalarSweepStudy(depth=(3, 1)), "depth must be at least 2"),
         (ScalarSweepStudy(step_size=(0.1, -1.0)), "step_size must be positive"),
         (ScalarSweepStudy(starts=0), "starts must be at least 1"),
         (ScalarSweepStudy(spread=0.0), "spread must be positive"),
@@ -221,7 +221,7 @@ def test_orbits_keep_what_is_asked_for():
         (ScalarBifurcation(depth=1), "depth must be at least 2"),
         (ScalarBifurcation(lowest=3.0, highest=2.0), "lowest must be below highest"),
         (ScalarBifurcation(kept=5), "kept must be at least 33"),
-        (ScalarPlane(init=(1.0, -1.0)), "init must hold two positive"),
+        (ScalarPlane(init=(1.0, -1.0)), "init must be positive"),
         (ScalarPlane(step_size=()), "step_size is empty"),
         (ScalarPlane(steps=0), "steps must be at least 1"),
     ],

@@ -160,8 +160,8 @@ def _checked(
         if not 0 < value < np.inf:
             raise ValueError(f"{name} must be positive and finite, got {value}")
     for name, count, least in (("steps", steps, 1), ("gfs_every", every, 0)):
-        if not least <= count < 2**31:
-            raise ValueError(f"{name} must be at least {least} and below 2**31, got {count}")
+        if not (isinstance(count, int | np.integer) and least <= count < 2**31):
+            raise ValueError(f"{name} must be an integer from {least} to 2**31 - 1, got {count}")
     return ws, sizes
 
 
