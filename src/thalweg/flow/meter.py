@@ -65,7 +65,6 @@ class Meter:
     standing: Callable[[], Any] | None = None
     latest: tuple[float, float] = (0.0, float("nan"))
     _accounts: list[Account] = field(default_factory=list)
-    _began: float = field(default_factory=time.monotonic)
     _reported: float = field(default_factory=time.monotonic)
     _first: tuple[float, float] | None = None  # when the first step had been taken, and its work
 
@@ -83,7 +82,7 @@ class Meter:
         work = self.request.max_gradient_evaluations - self.spent
         if self.request.max_seconds < inf and self._first is not None:
             now, (first, spent) = time.monotonic(), self._first
-            seconds = self._began + self.request.max_seconds - now
+            seconds = self.request.began + self.request.max_seconds - now
             work = min(work, seconds * (self.spent - spent) / max(now - first, 1e-3))
         return max(work, LEAST)
 
@@ -111,7 +110,7 @@ class Meter:
             self._report()
         if self.spent >= self.request.max_gradient_evaluations:
             raise OutOfBudget
-        if time.monotonic() - self._began > self.request.max_seconds:
+        if time.monotonic() - self.request.began > self.request.max_seconds:
             raise OutOfBudget
 
     def open(self, count: int) -> list[Account]:

@@ -1,7 +1,8 @@
 """What a method of solving the flow is: a record with `solve`; the caller's request to it."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Protocol
 
@@ -46,6 +47,8 @@ class Request:
     max_seconds
         Budget of wall-clock time; it ends a flow as `max_gradient_evaluations` does, but where
         depends on the machine.
+    began
+        When the clock was started, which counts what choosing a method takes, too.
     """
 
     rtol: float
@@ -54,6 +57,7 @@ class Request:
     previous: FlowSolution | None = None
     standing: Any = None
     max_seconds: float = inf
+    began: float = field(default_factory=time.monotonic, compare=False)
 
     def __post_init__(self) -> None:
         if not self.rtol > 0:
