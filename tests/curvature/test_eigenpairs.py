@@ -253,6 +253,13 @@ def test_hessian_that_is_not_finite(p):
         assert np.isnan(sharpness(root_of_zero, jnp.zeros(p)))
 
 
+@pytest.mark.parametrize("p", [3, P])
+def test_shapes_of_an_answer_that_is_not_finite(p):
+    pairs = top_eigenpairs(root_of_zero, jnp.zeros(p), 3)
+    assert (pairs.values.shape, pairs.vectors.shape, pairs.residuals.shape) == ((3,), (p, 3), (3,))
+    assert np.all(np.isnan(pairs.vectors))
+
+
 def test_rank_deficient_start_and_invariant_subspaces():
     # All negative: a zero vector let into the basis would pose as an eigenvector of 0.
     spectrum = np.concatenate([np.linspace(-1, 0.5, P - 4), [1.0, 1.0, 2.0, 3.0]]) - 5

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from thalweg.curvature.lanczos import Eigenpairs, residual_bounds, row_norms
+from thalweg.curvature.lanczos import Eigenpairs, not_finite, residual_bounds, row_norms
 
 
 def dense_eigenpairs(matrix: Array, *, k: int, tol: float = 1e-6) -> Eigenpairs:
@@ -23,8 +23,7 @@ def dense_eigenpairs(matrix: Array, *, k: int, tol: float = 1e-6) -> Eigenpairs:
     rows = np.asarray(matrix)
     p = len(rows)
     if not np.all(np.isfinite(rows)):
-        unknown = np.full(k, np.nan, rows.dtype)
-        return Eigenpairs(unknown, jnp.full((p, k), jnp.nan, rows.dtype), unknown, p, False)
+        return not_finite(p, k, rows.dtype, matvecs=p)
     # Half the sum overflows where the sum of halves does not.
     values, vectors = np.linalg.eigh(0.5 * rows + 0.5 * rows.T)
     values, top = values[::-1], vectors[:, ::-1][:, :k]

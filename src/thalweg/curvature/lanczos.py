@@ -126,7 +126,7 @@ def largest_eigenpairs(
         values, coefficients = krylov.ritz()
         lengths = krylov.residuals(values[:k], coefficients[:, :k])
         bounds = residual_bounds(values[:k], krylov.scale, tol, start_block.dtype)
-        met = bool(np.all(lengths <= bounds)) and finite
+        met = bool(np.all(lengths <= bounds))
         # A basis of the whole space leaves nothing to learn (only possible where m = p).
         if not finite or krylov.size == p or krylov.products >= max(max_products, s):
             break
@@ -134,12 +134,12 @@ def largest_eigenpairs(
             break
         if krylov.size == m:
             krylov.restart(values, coefficients, keep=min(s + (m - s) // 2, m - 1))
-    # NaN rather than a stale number when the operator itself is not finite.
-    nan = start_block.dtype.type(1 if finite else np.nan)
+    if not finite:
+        return not_finite(p, k, start_block.dtype, krylov.products)
     return Eigenpairs(
-        values=_first(values, k).astype(start_block.dtype) * nan,
-        vectors=jnp.asarray(krylov.combined(coefficients[:, :k]).T * nan),
-        residuals=_first(lengths, k).astype(start_block.dtype) * nan,
+        values=values[:k].astype(start_block.dtype),
+        vectors=jnp.asarray(krylov.combined(coefficients[:, :k]).T),
+        residuals=lengths.astype(start_block.dtype),
         matvecs=krylov.products,
         converged=met,
     )
@@ -246,8 +246,10 @@ def _with_row(rows: Vectors, number: int, row: Vectors) -> Vectors:
     return rows
 
 
-def _first(values: Floats, k: int) -> Floats:
-    return np.pad(values[:k], (0, max(k - len(values), 0)), constant_values=np.nan)
+def not_finite(p: int, k: int, dtype: Any, matvecs: int) -> Eigenpairs:
+    """Return NaN, rather than stale numbers, for an operator that is not finite."""
+    unknown = np.full(k, np.nan, dtype)
+    return Eigenpairs(unknown, jnp.full((p, k), jnp.nan, dtype), unknown, matvecs, False)
 
 
 def residual_bounds(values: Floats, scale: float, tol: float, dtype: Any) -> Floats:
