@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from thalweg.flow.finish import Finish, LinearLimit, gauss_newton_limit, newton_limit
+from thalweg.flow.finish import Finish, LinearLimit
+from thalweg.flow.second_difference import rounding_of_gradient
 from thalweg.problems import COST, FlatProblem
-from thalweg.problems.programs import value_and_gradient
 
 ROUNDS = 12  # of linear solves, each for what the one before has left
 TOLERANCE = 1e-2  # of each
@@ -36,21 +36,13 @@ class Gradient(NamedTuple):
 
 
 def gradient_at(problem: FlatProblem, w: Array, sharpness: float) -> Gradient:
-    """Return `|∇L(w)|`, and its rounding: `|g(w + d) - 2 g(w) + g(w - d)|` for a small `d`.
+    """Return `|∇L(w)|` and its rounding, at least one unit of that of `sharpness · |w|`.
 
-    That of a smooth gradient is of the order of `|d|²`, which is a unit of rounding, relatively. A
-    loss may compute in less precision than that of `w`, which shows here. At least one unit of
-    rounding of `sharpness · |w|`. Costs three gradients.
+    Costs three gradients.
     """
-    unit = float(jnp.finfo(w.dtype).eps)
-    signs = np.random.default_rng(3).choice([-1.0, 1.0], w.size)
-    d = w * jnp.asarray(unit**0.5 * signs, w.dtype)
-    before, here, after = (
-        np.asarray(value_and_gradient(problem, at)[1], float) for at in (w - d, w, w + d)
-    )
-    bend = float(np.linalg.norm(after - 2 * here + before))
-    least = unit * abs(sharpness) * float(jnp.linalg.norm(w))
-    return Gradient(float(np.linalg.norm(here)), max(bend, least))
+    length, rounding = rounding_of_gradient(problem, w, np.random.default_rng(3))
+    least = float(jnp.finfo(w.dtype).eps) * abs(sharpness) * float(jnp.linalg.norm(w))
+    return Gradient(length, max(rounding, least))
 
 
 def polished(
@@ -74,9 +66,9 @@ def polished(
         most = int(work / finish.work_of_iteration)
         if most < 1:
             return None
-        further = _next(problem, limit.w, finish, most)
+        further = finish.limit(problem, limit.w, TOLERANCE, most)
         there = gradient_at(problem, further.w, sharpness)
-        spent = finish.work_of_iteration * (further.iterations + 1) + 2 * COST.loss
+        spent = finish.work_of(further)
         work -= spent
         spend(spent + 3 * COST.gradient)
         if there.length <= GAIN * gradient.length:
@@ -87,9 +79,3 @@ def polished(
         else:
             return further if there.vanishes else None
     return None
-
-
-def _next(problem: FlatProblem, w: Array, finish: Finish, most: int) -> LinearLimit:
-    if finish.by_residuals:
-        return gauss_newton_limit(finish.inverse, problem, w, TOLERANCE, most)
-    return newton_limit(problem, w, TOLERANCE, most)

@@ -187,15 +187,13 @@ class Step(NamedTuple):
     """Where an exponential step ended, how many trials it took, and what is known there.
 
     `bound` is the largest rate at the start of the step; `remaining` is how far the linear flow
-    would still have gone from there, in a time far longer than that already spent. `lowest` is the
-    lowest rate, negative where the loss curves downwards.
+    would still have gone from there, in a time far longer than that already spent.
     """
 
     state: FlowState
     trials: Array
     bound: Array
     remaining: Array
-    lowest: Array
 
 
 @compiled
@@ -222,14 +220,13 @@ def exponential_step(
         factor = SAFETY * (atol / jnp.maximum(error, jnp.finfo(error.dtype).tiny)) ** (1 / 3)
         return w, h, error, h * jnp.clip(factor, SHRINKAGE, GROWTH), trials + 1
 
-    lowest = jnp.min(linear.rates)
-    growing = jnp.maximum(-lowest, jnp.finfo(bound.dtype).tiny ** 0.5)
+    growing = jnp.maximum(-jnp.min(linear.rates), jnp.finfo(bound.dtype).tiny ** 0.5)
     first = jnp.minimum(jnp.minimum(state.step, t_end - state.time), MOST_GROWTH / growing)
     begin = (state.w, first, jnp.full_like(atol, jnp.inf), first, jnp.zeros((), int))
     w, h, _, proposal, trials = lax.while_loop(refused, attempt, begin)
     loss, gradient = problem.value_and_gradient(w)
     end = FlowState(state.time + h, w, -gradient, loss, proposal)
-    return Step(end, trials, bound, remaining, lowest)
+    return Step(end, trials, bound, remaining)
 
 
 def exponential_move(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
@@ -243,7 +240,6 @@ class ExponentialPursuit(Pursuit):
 
     step = staticmethod(exponential_move)
     linearize = staticmethod(linearize)
-    lowest = 0.0  # of the rates at the last step
 
     @cached_property
     def work(self) -> Work:
@@ -260,11 +256,14 @@ class ExponentialPursuit(Pursuit):
         limits = jnp.asarray(atol, dtype), jnp.asarray(self.t_end, dtype)
         linear = self.linearize(self.problem, state.w)
         step = exponential_step(self.problem, linear, state, *limits)
-        self.bound, self.lowest = float(step.bound), float(step.lowest)
-        self.remaining = float(step.remaining)
+        self.bound, self.remaining = float(step.bound), float(step.remaining)
         trials = float(step.trials) * self.work.trial
         self.count_work(self.work.linearization + trials + COST.gradient)
+        self._note_growth(linear, float(step.state.time - state.time))
         return step.state
+
+    def _note_growth(self, linear: Linearization, time: float) -> None:
+        """Note how perturbations grow in a step: not at all, where no rate is negative."""
 
     def _is_at_rest(self, state: FlowState) -> bool:
         near = SETTLED * self.rtol * self._scale(state)

@@ -19,6 +19,7 @@ from thalweg.flow.exponential import (
 from thalweg.flow.follow import Pursuit
 from thalweg.flow.look import Limit
 from thalweg.flow.method import Request
+from thalweg.flow.second_difference import second_difference
 from thalweg.flow.segment import FlowState
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.twice import solve
@@ -38,8 +39,12 @@ BELOW_ROUNDING = 100.0  # units of rounding of the largest rate: slower growth i
 class Whole(Linearization):
     """The flow `w' = -H (w - w₀) + ...` around `w₀`, with `H = Q Λ Qᵀ` known.
 
-    Inner coordinates are those of the eigenvectors, and hold everything. `rows` is the identity.
+    Inner coordinates are those of the eigenvectors, and hold everything: there are no `rows`.
     """
+
+    def lift(self, inner: Array) -> Array:
+        """Return the parameters' direction with these coordinates, shape `(p,)`."""
+        return self.rotation @ inner
 
     def vector(self, outer: Array, inner: Array) -> Vector:
         """Return `outer + lift(inner)`, without an outer part."""
@@ -52,7 +57,7 @@ def linearize_whole(problem: FlatProblem, w: Array) -> Whole:
     hessian = hessian_matrix(problem, w)
     rates, rotation = jnp.linalg.eigh(0.5 * hessian + 0.5 * hessian.T)
     velocity = -(rotation.T @ value_and_gradient(problem, w)[1])
-    return Whole(w, velocity, jnp.eye(w.size, dtype=w.dtype), rotation, rates)
+    return Whole(w, velocity, jnp.zeros((0, w.size), w.dtype), rotation, rates)
 
 
 def rosenbrock_move(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
@@ -61,30 +66,26 @@ def rosenbrock_move(problem: FlatProblem, w: Array, length: Array, bound: Array)
     return krogstad(problem, linearize_whole(problem, w), length)[0]
 
 
-def growth(problem: FlatProblem, w: Array, time: Array) -> Array:
-    """Return the logarithm of the growth of perturbations, for some time after the flow is at `w`.
+def growth(problem: FlatProblem, linear: Linearization, time: float) -> float:
+    """Return the logarithm of the growth of perturbations, for some time after the flow is at `w₀`.
 
-    That is by the lowest curvature at `w`, and where the modes that relax within this time have
+    That is by the lowest curvature at `w₀`, and where the modes that relax within this time have
     done so, whichever is less: by less than a tolerance beside the floor of a curved valley, the
     loss may curve downwards along it, but not for long.
     """
-    linear = linearize_whole(problem, w)
     relaxes = linear.rates * time > 1
     rates = jnp.where(relaxes, linear.rates, 1.0)
-    relaxed = w + linear.lift(jnp.where(relaxes, linear.velocity / rates, 0.0))
+    relaxed = linear.w + linear.lift(jnp.where(relaxes, linear.velocity / rates, 0.0))
     rates = linearize_whole(problem, relaxed).rates
-    unseen = BELOW_ROUNDING * jnp.finfo(w.dtype).eps * jnp.max(jnp.abs(rates))
+    unseen = BELOW_ROUNDING * jnp.finfo(rates.dtype).eps * jnp.max(jnp.abs(rates))
     downwards = -jnp.maximum(jnp.min(linear.rates), jnp.min(rates) + unseen)
-    return time * jnp.maximum(downwards, 0.0)
+    return time * max(float(downwards), 0.0)
 
 
 def gradient_of_curvature(problem: FlatProblem, w: Array, v: Array) -> Array:
     """Return `∇(vᵀ ∇²L v)`, shape `(p,)`: the second difference of the gradient along `v`."""
     step = jnp.finfo(w.dtype).eps ** 0.25 * jnp.maximum(jnp.linalg.norm(w), 1e-30)
-    before, here, after = (
-        value_and_gradient(problem, at)[1] for at in (w - step * v, w, w + step * v)
-    )
-    return (after - 2 * here + before) / step**2
+    return jnp.asarray(second_difference(problem, w, step * v)[1]) / step**2
 
 
 class RosenbrockPursuit(ExponentialPursuit):
@@ -101,14 +102,13 @@ class RosenbrockPursuit(ExponentialPursuit):
         linearization = COST.gradient + COST.hessian_product * self.origin.size
         return Work(linearization, 3 * COST.gradient)
 
-    def _advance(self, state: FlowState, tolerance: float) -> FlowState:
-        end = super()._advance(state, tolerance)
-        seen = -self.lowest * float(end.time - state.time)
-        if seen > UNDISTURBED and -self.lowest < SLIGHT * self.bound:
-            seen = float(growth(self.problem, state.w, end.time - state.time))
-            self.count_work(2 * self.work.linearization)
+    def _note_growth(self, linear: Linearization, time: float) -> None:
+        downwards = -float(jnp.min(linear.rates))
+        seen = downwards * time
+        if seen > UNDISTURBED and downwards < SLIGHT * self.bound:
+            seen = growth(self.problem, linear, time)
+            self.count_work(self.work.linearization)
         self.growth += max(seen, 0.0)
-        return end
 
     def slope_of_sharpness(self, limit: Limit) -> float:
         """Return a part of the length of the gradient of the sharpness along the valley floor."""

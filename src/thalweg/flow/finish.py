@@ -64,18 +64,28 @@ class Finish:
 
     by_residuals: bool
     inverse: Array | None
-    iterations: int
+    iterations: int = 0
 
     @property
     def work_of_iteration(self) -> float:
         """The work of one iteration, in units of one gradient."""
         return 2 * COST.jacobian_product if self.by_residuals else COST.hessian_product
 
+    def work_of(self, limit: LinearLimit) -> float:
+        """Return the work that a limit took."""
+        return self.work_of_iteration * (limit.iterations + 1) + 2 * COST.loss
+
+    def limit(
+        self, problem: FlatProblem, w: Array, tolerance: float, max_iterations: int
+    ) -> LinearLimit:
+        """Return the limit of the flow linearised at `w`, up to a relative residual."""
+        if self.by_residuals:
+            return gauss_newton_limit(self.inverse, problem, w, tolerance, max_iterations)
+        return newton_limit(problem, w, tolerance, max_iterations)
+
     def __call__(self, problem: FlatProblem, w: Array) -> LinearLimit:
         """Return the limit of the flow linearised at `w`, whatever its residual."""
-        if self.by_residuals:
-            return gauss_newton_limit(self.inverse, problem, w, 0.0, self.iterations)
-        return newton_limit(problem, w, 0.0, self.iterations)
+        return self.limit(problem, w, 0.0, self.iterations)
 
 
 def conjugate_gradients(
@@ -151,28 +161,33 @@ def gauss_newton_limit(
         product, xp.asarray(r), precondition, tolerance, max_iterations
     )
     delta = -residual_products(problem, w, jnp.asarray(psi))[0]
-    return _limit(problem, w, delta, iterations, solved)
+    return _limit(problem, w, value_and_gradient(problem, w), delta, iterations, solved)
 
 
 def newton_limit(
     problem: FlatProblem, w: Array, tolerance: float, max_iterations: int
 ) -> LinearLimit:
     """Return `w - H⁺ ∇L`, the point of `w + range(H)` where the linearised gradient vanishes."""
-    xp, gradient = array_module(w), value_and_gradient(problem, w)[1]
+    xp, here = array_module(w), value_and_gradient(problem, w)
 
     def product(v: Vector) -> Vector:
         return xp.asarray(hessian_product(problem, w, jnp.asarray(v)))
 
     delta, iterations, solved = conjugate_gradients(
-        product, xp.asarray(-gradient), lambda v: v, tolerance, max_iterations
+        product, xp.asarray(-here[1]), lambda v: v, tolerance, max_iterations
     )
-    return _limit(problem, w, jnp.asarray(delta), iterations, solved)
+    return _limit(problem, w, here, jnp.asarray(delta), iterations, solved)
 
 
 def _limit(
-    problem: FlatProblem, w: Array, delta: Array, iterations: int, solved: bool
+    problem: FlatProblem,
+    w: Array,
+    here: tuple[Array, Array],
+    delta: Array,
+    iterations: int,
+    solved: bool,
 ) -> LinearLimit:
-    value, gradient = value_and_gradient(problem, w)
+    value, gradient = here
     before, after = float(value), float(value_and_gradient(problem, w + delta)[0])
     predicted = -0.5 * float(jnp.vdot(gradient, delta))
     # Where the fall is below the rounding of the loss itself, nothing contradicts the model.

@@ -13,7 +13,7 @@ from thalweg.curvature import Eigenpairs, top_eigenpairs
 from thalweg.flow.course import Course, Landing, Step
 from thalweg.flow.endpoint import polished
 from thalweg.flow.failing import falls_without_bound, what_is_not_finite
-from thalweg.flow.finish import Finish, LinearLimit, gauss_newton_limit, newton_limit
+from thalweg.flow.finish import Finish, LinearLimit
 from thalweg.flow.look import Limit, Look
 from thalweg.flow.meter import Account
 from thalweg.flow.rkc import length_of
@@ -371,16 +371,14 @@ class Pursuit:
         speed = _norm(state.velocity)
         falls = float(state.time) * speed**2 > 0.1 * float(state.loss) or float(state.time) == 0
         by_residuals = self.problem.is_least_squares and falls
-        per_iteration = 2 * COST.jacobian_product if by_residuals else COST.hessian_product
-        inverse = self.kernel_inverse if by_residuals else None
-        most = int(min(affordable, MOST_ITERATIONS, self.meter.left / per_iteration))
-        if by_residuals:
-            limit = gauss_newton_limit(inverse, self.problem, state.w, tolerance, most)
-        else:
-            limit = newton_limit(self.problem, state.w, tolerance / 10, most)
-        work = per_iteration * (limit.iterations + 1) + 2 * COST.loss
+        finish = Finish(by_residuals, self.kernel_inverse if by_residuals else None)
+        most = int(min(affordable, MOST_ITERATIONS, self.meter.left / finish.work_of_iteration))
+        limit = finish.limit(
+            self.problem, state.w, tolerance if by_residuals else tolerance / 10, most
+        )
+        work = finish.work_of(limit)
         self.meter.spend(work)
-        return limit, Finish(by_residuals, inverse, limit.iterations), work
+        return limit, replace(finish, iterations=limit.iterations), work
 
 
 def _norm(v: Array) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
+from thalweg.flow.second_difference import rounding_of_gradient
 from thalweg.problems import FlatProblem
 from thalweg.problems.programs import value_and_gradient
 
@@ -69,13 +70,9 @@ def _bends(problem: FlatProblem, w: Array, seed: int) -> tuple[NDArray[Any], NDA
     for _ in range(HALVINGS[w.dtype.name]):
         half, other = half.halves(gradient)
         bends.append((half.bend, other.bend))
-    unit = float(jnp.finfo(w.dtype).eps)
-    rounding, middle = unit * largest, w + jnp.asarray(BETWEEN * d, w.dtype)
-    for _ in range(JITTERS):
-        jitter = middle * jnp.asarray(unit**0.5 * random.choice([-1.0, 1.0], w.size), w.dtype)
-        points = (middle - jitter, middle, middle + jitter)
-        before, here, after = (np.asarray(value_and_gradient(problem, at)[1]) for at in points)
-        rounding = max(rounding, float(np.linalg.norm(after - 2 * here + before)))
+    between = w + jnp.asarray(BETWEEN * d, w.dtype)
+    seen = [rounding_of_gradient(problem, between, random)[1] for _ in range(JITTERS)]
+    rounding = max(float(jnp.finfo(w.dtype).eps) * largest, *seen)
     taken, left = np.asarray(bends).T
     with np.errstate(invalid="ignore", divide="ignore"):
         return taken / largest, left / largest, rounding / largest
