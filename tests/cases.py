@@ -66,14 +66,6 @@ def activated_network(activation=jax.nn.relu, seed=0, widths=(4, 24, 2), samples
 
 
 @cache
-def sine_fit(frequency=2.0, width=12):
-    """Return the fit of a sine at eight points by a tanh network, and a start."""
-    x = jnp.linspace(-1.0, 1.0, 8)[:, None]
-    w = mlp_init(jax.random.key(1), (1, width, 1), jnp.float64)
-    return tw.Supervised(mlp, x, jnp.sin(frequency * x)), w
-
-
-@cache
 def squared_regression(seed=0, samples=6, dimension=10):
     """Return squared regression that can be fitted, and a start of positive numbers."""
     rng = np.random.default_rng([5, seed])

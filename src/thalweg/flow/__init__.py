@@ -2,7 +2,7 @@
 
 `method.py` says what a method is; `closed_form.py`, `exponential_rosenbrock.py`, `exponential.py`,
 `stabilized.py`, `kinked.py` and `runge_kutta4.py` are the methods. The stabilised one is built from
-`rkc.py` (the diffrax solver), `segment.py` (a step of it, compiled), `follow.py` (the flow at one
+`rkc.py` (the diffrax solver), `segment.py` (a trial step of it), `follow.py` (the flow at one
 tolerance, to its end), `finish.py` (the limit of the linearised flow) and `look.py` (what is known
 of a limit), `endpoint.py` (the stationary point there), `twice.py` (two tolerances make an error
 bar) and `course.py` (the steps taken), by which `fall.py` compares neighbours. What a flow can come
