@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from thalweg import cli, descent
-from thalweg.flow import meter
+from thalweg.flow import work_budget
 from thalweg.runs import saving
 from thalweg.runs.atomic_write import TEMPORARY
 
@@ -118,7 +118,7 @@ def watch_descent(killer):
 
 
 def main(when, number, arguments, share=math.inf):
-    saving.INTERVAL, meter.PATIENCE = 0.0, 0.05
+    saving.INTERVAL, work_budget.REPORT_INTERVAL = 0.0, 0.05
     saving.SHARE_OF_CHECKPOINTS = saving.SHARE_OF_RESULTS = share
     killer = Killer(when, int(number))
     watch_files(killer)

@@ -13,7 +13,7 @@ import pytest
 import thalweg as tw
 from marks import slow
 from thalweg.flow import Exponential, RungeKutta4, Stabilized
-from thalweg.flow.kinked import Kinked
+from thalweg.flow.nonsmooth import Kinked
 
 X = jnp.linspace(-1.0, 1.0, 6)[:, None]
 W = {"in": jnp.linspace(0.5, 1.5, 8)[None, :], "out": jnp.linspace(-1.0, 1.0, 8)[:, None]}

@@ -22,12 +22,12 @@ from run_folders import FINISHED, assert_same, numbers
 from thalweg import cli, experiments, results
 from thalweg.cli import commands
 from thalweg.descent.codec import Codec
-from thalweg.descent.sharpness import MEMORIES
+from thalweg.descent.sharpness import CHECKPOINT_TYPES
 from thalweg.display import Lines
 from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
 from thalweg.flow import Stabilized
-from thalweg.flow.meter import Meter, OutOfBudget
 from thalweg.flow.method import Request
+from thalweg.flow.work_budget import OutOfBudget, WorkBudget
 from thalweg.runs import runner, saving
 from thalweg.runs.budget import Budget
 from thalweg.runs.interruption import SIGNALS
@@ -96,13 +96,13 @@ def test_a_flow_goes_on_within_its_steps_also_from_a_file(tmp_path):
 
     def stop_after_the_first_steps(progress):
         standing = progress.standing()
-        if all(one.standing is not None for one in standing) and len(standing) > 1:
+        if all(one.state is not None for one in standing) and len(standing) > 1:
             standings.append(standing)
         return bool(standings)
 
     whole, stopped = solve(None), solve(stop_after_the_first_steps)
     assert stopped.status is tw.Status.STOPPED
-    codec = Codec(MEMORIES, like=w)
+    codec = Codec(CHECKPOINT_TYPES, like=w)
     codec.write(path, standings[0])
     resumed = solve(None, codec.read(path))
     for name in ("sharpness", "sharpness_error", "loss", "status", "gradient_evaluations"):
@@ -110,26 +110,26 @@ def test_a_flow_goes_on_within_its_steps_also_from_a_file(tmp_path):
     for one, other in zip(jax.tree.leaves(whole.w), jax.tree.leaves(resumed.w), strict=True):
         np.testing.assert_array_equal(one, other)
     # The steps before the interruption are not taken again.
-    before = standings[0][0].standing
+    before = standings[0][0].state
     assert before.steps.shape[0] > 0
     np.testing.assert_array_equal(
-        resumed.courses.coarse.lengths[: before.steps.shape[0]], before.steps[:, 0]
+        resumed.step_records.coarse.lengths[: before.steps.shape[0]], before.steps[:, 0]
     )
 
 
 def test_a_budget_ends_the_task_that_exceeds_it():
     """What the first task leaves, the second may use."""
-    meter = Meter(Request(1e-4, 100.0), 1.0)
-    accounts = meter.open(2)
+    budget = WorkBudget(Request(1e-4, 100.0), 1.0)
+    works = budget.add_tasks(2)
 
-    def task(account, work, steps):
+    def task(counted, work, steps):
         for _ in range(steps):
-            account.spend(work)
+            counted.spend(work)
 
     with pytest.raises(OutOfBudget):
-        meter.by_turns([partial(task, accounts[0], 3.0, 20), partial(task, accounts[1], 4.0, 1000)])
-    assert [account.spent for account in accounts] == [60.0, 40.0]
-    assert meter.spent == 100.0
+        budget.run_in_turn([partial(task, works[0], 3.0, 20), partial(task, works[1], 4.0, 1000)])
+    assert [one.spent for one in works] == [60.0, 40.0]
+    assert budget.spent == 100.0
 
 
 def test_a_second_process_is_told_who_uses_the_folder(tmp_path, capsys):

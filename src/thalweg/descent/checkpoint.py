@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 from numpy.typing import NDArray
 
 from thalweg.descent.codec import Codec
-from thalweg.descent.sharpness import MEMORIES
+from thalweg.descent.sharpness import CHECKPOINT_TYPES
 
 
 class RunStatus(StrEnum):
@@ -122,4 +122,4 @@ def read_checkpoint(path: str | os.PathLike[str], w0: PyTree) -> tuple[Checkpoin
 
 
 def _codec(w0: PyTree) -> Codec:
-    return Codec((Checkpoint, Outcome, RunStatus, *MEMORIES), like=w0)
+    return Codec((Checkpoint, Outcome, RunStatus, *CHECKPOINT_TYPES), like=w0)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import PyTree
 
-from thalweg.flow.method import Progress as FlowProgress
+from thalweg.flow.method import FlowProgress
 from thalweg.problems import Problem
 
 Report = Callable[[FlowProgress], bool | None]

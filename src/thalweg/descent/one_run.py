@@ -18,7 +18,7 @@ from thalweg.descent.loop import CHUNK, advance, first_iterate, sound
 from thalweg.descent.record import Record
 from thalweg.descent.run import Progress
 from thalweg.descent.updates import Update
-from thalweg.flow.method import Progress as FlowProgress
+from thalweg.flow.method import FlowProgress
 from thalweg.problems import COST, Problem
 
 Report = Callable[[Progress], bool | None]

@@ -7,7 +7,7 @@ import xarray as xr
 from jaxtyping import PyTree
 
 from thalweg.descent.checkpoint import Checkpoint, RunStatus
-from thalweg.flow.method import Progress as FlowProgress
+from thalweg.flow.method import FlowProgress
 
 
 @dataclass(frozen=True)

@@ -10,27 +10,22 @@ from jaxtyping import PyTree
 from thalweg.basics.checks import Budgeted, Positive, check_fields
 from thalweg.basics.named import Named
 from thalweg.curvature import Eigenpairs, top_eigenpairs
-from thalweg.descent.measurements import (
-    Attributes,
-    Reading,
-    Report,
-    check_schedule,
-)
+from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule
 from thalweg.descent.values import flags, value_and_reached, values_of_flow, variables_of_flow
-from thalweg.flow.course import Course, Courses, Landing
-from thalweg.flow.exponential import exponential_move
-from thalweg.flow.exponential_rosenbrock import rosenbrock_move
-from thalweg.flow.fall import Fall, gfs_sharpness_fall
-from thalweg.flow.finish import Finish, LinearLimit
-from thalweg.flow.follow import Standing
+from thalweg.flow.difference import Fall, gfs_sharpness_fall
+from thalweg.flow.diverging_flow import DecadeSample
+from thalweg.flow.exponential import fixed_exponential_step
+from thalweg.flow.exponential_rosenbrock import fixed_rosenbrock_step
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
-from thalweg.flow.look import Limit, Look
-from thalweg.flow.method import Method, Progress
-from thalweg.flow.runaway import Mark
-from thalweg.flow.runge_kutta4 import steps_of_length
-from thalweg.flow.segment import FlowState, one_step
+from thalweg.flow.integrate import IntegratorState
+from thalweg.flow.limit_estimate import Limit, LimitEstimate
+from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
+from thalweg.flow.method import FlowProgress, Method
+from thalweg.flow.runge_kutta4 import runge_kutta4_steps
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.flow.twice import Followed
+from thalweg.flow.step import FlowState, rkc2_step
+from thalweg.flow.step_record import Endpoint, StepRecord, StepRecordPair
+from thalweg.flow.tolerance_pair import ToleranceState
 from thalweg.problems import COST, Problem
 
 
@@ -195,7 +190,7 @@ class GFSSharpness:
 
     def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
         """Solve the flow from `w`; `memory` is the last good `(w, solution)`."""
-        return self.resume(problem, w, memory, report, _Standing(None, None))
+        return self.resume(problem, w, memory, report, _MeasurementState(None, None))
 
     def resume(
         self, problem: Problem, w: PyTree, memory: Any, report: Report | None, standing: Any
@@ -208,7 +203,7 @@ class GFSSharpness:
             rtol=self.rtol,
             method=self.method,
             max_gradient_evaluations=self.max_gradient_evaluations,
-            report=_standing_at(report, lambda flow: _Standing(None, flow)),
+            report=_with_state(report, lambda flow: _MeasurementState(None, flow)),
             previous=last.solution if last else None,
             standing=standing.flow,
             max_seconds=self.max_seconds,
@@ -220,8 +215,8 @@ class GFSSharpness:
             "gfs_fall_error": math.nan,
         }
         of_previous = {}
-        if last is not None and last.is_neighbour and _is_open(last.solution, solution):
-            there = _standing_at(report, lambda flow: _Standing(solution, None))
+        if last is not None and last.is_neighbour and _order_is_undecided(last.solution, solution):
+            there = _with_state(report, lambda flow: _MeasurementState(solution, None))
             fall = self._fall(problem, last, w, there)
             work += fall.gradient_evaluations
             if fall.status is Status.CONVERGED:
@@ -246,21 +241,21 @@ class GFSSharpness:
         )
 
 
-class _Standing(NamedTuple):
+class _MeasurementState(NamedTuple):
     """How far a measurement has got: with the solution, or within its flow."""
 
     solution: FlowSolution | None
     flow: Any
 
 
-def _standing_at(report: Report | None, made: Callable[[Any], _Standing]) -> Report | None:
+def _with_state(report: Report | None, state: Callable[[Any], _MeasurementState]) -> Report | None:
     """Return a report that also says how far the measurement has got."""
     if report is None:
         return None
 
-    def relay(progress: Progress) -> bool | None:
+    def relay(progress: FlowProgress) -> bool | None:
         flow = progress.standing or (lambda: None)
-        return report(replace(progress, standing=lambda: made(flow())))
+        return report(replace(progress, standing=lambda: state(flow())))
 
     return relay
 
@@ -273,16 +268,17 @@ class _Solved(NamedTuple):
     is_neighbour: bool
 
 
-def _is_open(one: FlowSolution, other: FlowSolution) -> bool:
+def _order_is_undecided(one: FlowSolution, other: FlowSolution) -> bool:
     """Return whether two integrated values leave open which of them is higher."""
-    if not (one.converged and other.converged) or one.courses is None:
+    if not (one.converged and other.converged) or one.step_records is None:
         return False
     return abs(one.sharpness - other.sharpness) <= one.sharpness_error + other.sharpness_error
 
 
-MEMORIES = (
-    *(_Solved, FlowSolution, Status, Courses, Course, Landing, Finish, LinearLimit, Eigenpairs),
-    *(_Standing, Followed, Standing, Limit, Look, Mark, FlowState),
-    *(one_step, exponential_move, rosenbrock_move, steps_of_length),
+CHECKPOINT_TYPES = (
+    *(_Solved, FlowSolution, Status, StepRecordPair, StepRecord, Endpoint, Eigenpairs),
+    *(_MeasurementState, ToleranceState, IntegratorState, FlowState, DecadeSample),
+    *(Limit, LimitEstimate, LinearizedSolver, LinearizedLimit),
+    *(rkc2_step, fixed_exponential_step, fixed_rosenbrock_step, runge_kutta4_steps),
 )
-"""The types, and the steps of methods, that memories and standings are made of."""
+"""The types, and the steps of methods, that checkpoints of measurements are made of."""

@@ -7,12 +7,7 @@ from typing import Any
 from jaxtyping import PyTree
 
 from thalweg.basics.checks import Budgeted, Finite, Positive, check_fields
-from thalweg.descent.measurements import (
-    Attributes,
-    Reading,
-    Report,
-    check_schedule,
-)
+from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule
 from thalweg.descent.values import no_value, values_of_flow, variables_of_flow
 from thalweg.flow.solution import Status
 from thalweg.flow.truncated import truncated_sharpness

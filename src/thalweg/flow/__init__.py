@@ -1,22 +1,23 @@
 """Gradient flow to its limit, with an error bar on the sharpness there.
 
 `method.py` says what a method is; `closed_form.py`, `exponential_rosenbrock.py`, `exponential.py`,
-`stabilized.py`, `kinked.py` and `runge_kutta4.py` are the methods. The stabilised one is built from
-`rkc.py` (the diffrax solver), `segment.py` (a trial step of it), `follow.py` (the flow at one
-tolerance, to its end), `finish.py` (the limit of the linearised flow) and `look.py` (what is known
-of a limit), `endpoint.py` (the stationary point there), `twice.py` (two tolerances make an error
-bar) and `course.py` (the steps taken), by which `fall.py` compares neighbours. What a flow can come
-to instead of a minimum: `saddle.py`, `runaway.py`, `failing.py`, `sides.py`; `kinks.py` tells kinks
-beforehand.
+`stabilized.py`, `nonsmooth.py` and `runge_kutta4.py` are the methods. The stabilised one is built
+from `rkc.py` (the diffrax solver), `step.py` (a trial step of it), `integrate.py` (the flow at one
+tolerance), `linearized_limit.py` (where the linearised flow ends), `limit_estimate.py` (what is
+known of a limit), `stationary_point.py` (the one next to it), `tolerance_pair.py` (two tolerances
+make an error bar) and `step_record.py` (the steps taken), by which `difference.py` compares
+neighbours. What a flow can come to instead of a minimum: `saddle.py`, `diverging_flow.py`,
+`failure.py`, `one_sided_sharpness.py`; `gradient_jumps.py` tells kinks beforehand.
 """
 
 from thalweg.flow.closed_form import ClosedForm
+from thalweg.flow.difference import Fall, gfs_sharpness_fall
 from thalweg.flow.exponential import Exponential
 from thalweg.flow.exponential_rosenbrock import ExponentialRosenbrock
-from thalweg.flow.fall import Fall, gfs_sharpness_fall
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
-from thalweg.flow.kinked import Kinked
-from thalweg.flow.method import Method, Progress, Request
+from thalweg.flow.method import FlowProgress as Progress
+from thalweg.flow.method import Method, Request
+from thalweg.flow.nonsmooth import Kinked
 from thalweg.flow.rkc import RKC2
 from thalweg.flow.runge_kutta4 import RungeKutta4
 from thalweg.flow.solution import FlowSolution, Status

@@ -15,25 +15,25 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from thalweg.flow.follow import Pursuit
-from thalweg.flow.look import Limit
+from thalweg.flow.integrate import FlowIntegrator
+from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import Request
-from thalweg.flow.segment import FlowState
 from thalweg.flow.solution import FlowSolution
-from thalweg.flow.twice import Scheme, solve
+from thalweg.flow.step import FlowState
+from thalweg.flow.tolerance_pair import TolerancePair, solve
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.compiling import compiled
 
 FINE = 0.05  # local tolerance, in units of rtol
 COARSENING = REFINEMENT = 6.0
 REFINEMENTS = 6
-SETTLED = 1e-4  # of rtol: the relative distance left to go, at which the flow has settled
-FAR = 1e6  # in units of the time so far: how long the flow must stay where it has settled
+DISTANCE_LEFT = 1e-4  # of rtol: the relative distance left to go, at which the flow ends
+HORIZON = 1e6  # in units of the time so far: the time in which no more than that is left to go
 GROWTH, SHRINKAGE, SAFETY = 5.0, 0.2, 0.9
 MOST_GROWTH = 20.0  # logarithm of the growth of perturbations in one step
 TRIALS = 40  # of a step, each shorter than the one before
 STEPS = 300.0  # expected, for choosing a method
-AFFORDABLE = 60.0  # work of a linearization and a trial, beyond which this method is not considered
+MAX_WORK = 60.0  # of a linearization and a trial, beyond which this method is not considered
 RESOLVED = 0.01  # of the inverse rounding unit: rates slower than the fastest by more are noise
 RELATIVE_LOSS = 1e-2  # that the linear flow is to reach in the time that Stabilized is charged for
 
@@ -87,7 +87,7 @@ class Linearization(eqx.Module):
             h * (inner * v.inner - h * beyond * v.inner_of_outer),
         )
 
-    def free(self, h: Array) -> Vector:
+    def linear_flow(self, h: Array) -> Vector:
         """Return `h φ_1(-h A) w'`: where the linear flow takes `w₀` in time `h`."""
         nothing = jnp.zeros_like(self.velocity)
         inner = h * phi_functions(-h * self.rates, 1)[1] * self.velocity
@@ -122,14 +122,14 @@ def _add(*vectors: Vector) -> Vector:
     return Vector(*(sum(parts) for parts in zip(*vectors, strict=True)))
 
 
-class Work(NamedTuple):
+class StepWork(NamedTuple):
     """Work of a linearization and of a trial step, in units of one gradient."""
 
     linearization: float
     trial: float
 
 
-def work(problem: FlatProblem, w: Array) -> Work:
+def step_work(problem: FlatProblem, w: Array) -> StepWork:
     """Return the work of `linearize` and of `krogstad`, by counting operations.
 
     A gradient of `n` samples takes about `6 n p` of them. With `m` residuals, `o` of each sample,
@@ -141,7 +141,7 @@ def work(problem: FlatProblem, w: Array) -> Work:
     outputs = m / (samples or m)
     rows = outputs if samples else m * COST.jacobian_product
     linearization = COST.gradient + rows + outputs * (m / 3 + 1.5 * m**2 / w.size)
-    return Work(linearization, 3 * COST.gradient + 8 * outputs / 3)
+    return StepWork(linearization, 3 * COST.gradient + 8 * outputs / 3)
 
 
 def _residual_count(problem: FlatProblem, w: Array) -> int:
@@ -170,7 +170,7 @@ def krogstad(problem: FlatProblem, linear: Linearization, h: Array) -> tuple[Arr
         there = -problem.gradient(linear.w + linear.value(u))
         return linear.vector(there - velocity, linear.matrix(u))
 
-    half, full = linear.free(h / 2), linear.free(h)
+    half, full = linear.linear_flow(h / 2), linear.linear_flow(h)
     second = remainder(half)
     third = remainder(_add(half, linear.phi({2: 2.0}, h / 2, second)))
     fourth = remainder(_add(full, linear.phi({2: 2.0}, h, third)))
@@ -183,7 +183,7 @@ def krogstad(problem: FlatProblem, linear: Linearization, h: Array) -> tuple[Arr
     return linear.w + linear.value(_add(full, correction)), error
 
 
-class Step(NamedTuple):
+class ExponentialStep(NamedTuple):
     """Where an exponential step ended, how many trials it took, and what is known there.
 
     `bound` is the largest rate at the start of the step; `remaining` is how far the linear flow
@@ -199,15 +199,15 @@ class Step(NamedTuple):
 @compiled
 def exponential_step(
     problem: FlatProblem, linear: Linearization, state: FlowState, atol: Array, t_end: Array
-) -> Step:
+) -> ExponentialStep:
     """Take one step from `state`, the longest of a shrinking sequence with a local error `≤ atol`.
 
     Not beyond time `t_end`; the next step's length is proposed in the new state. `linear` is the
     flow around the state.
     """
     bound = jnp.max(linear.rates)
-    far = FAR * (state.time + 1 / jnp.maximum(bound, jnp.finfo(bound.dtype).tiny ** 0.5))
-    remaining = jnp.linalg.norm(linear.lift(linear.free(far).inner))
+    horizon = HORIZON * (state.time + 1 / jnp.maximum(bound, jnp.finfo(bound.dtype).tiny ** 0.5))
+    remaining = jnp.linalg.norm(linear.lift(linear.linear_flow(horizon).inner))
 
     def refused(trial: Any) -> Any:
         _, _, error, _, trials = trial
@@ -226,29 +226,29 @@ def exponential_step(
     w, h, _, proposal, trials = lax.while_loop(refused, attempt, begin)
     loss, gradient = problem.value_and_gradient(w)
     end = FlowState(state.time + h, w, -gradient, loss, proposal)
-    return Step(end, trials, bound, remaining)
+    return ExponentialStep(end, trials, bound, remaining)
 
 
-def exponential_move(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
+def fixed_exponential_step(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
     """Return where one step of the given length leads; a bound is not needed."""
     del bound
     return krogstad(problem, linearize(problem, w), length)[0]
 
 
-class ExponentialPursuit(Pursuit):
-    """Follows a flow by exponential steps, until next to nothing is left to go."""
+class ExponentialIntegrator(FlowIntegrator):
+    """Integrates by exponential steps, until next to nothing is left to go."""
 
-    step = staticmethod(exponential_move)
+    step = staticmethod(fixed_exponential_step)
     linearize = staticmethod(linearize)
 
     @cached_property
-    def work(self) -> Work:
+    def work(self) -> StepWork:
         """What a step costs: the same everywhere, but slow to find out."""
-        return work(self.problem, self.origin)
+        return step_work(self.problem, self.origin)
 
     def _renew_bound(self, w: Array) -> None:
         self.bound = float(jnp.max(self.linearize(self.problem, w).rates))
-        self.meter.spend(self.work.linearization)
+        self.budget.spend(self.work.linearization)
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
         dtype = state.w.dtype
@@ -259,22 +259,22 @@ class ExponentialPursuit(Pursuit):
         self.bound, self.remaining = float(step.bound), float(step.remaining)
         trials = float(step.trials) * self.work.trial
         self.count_work(self.work.linearization + trials + COST.gradient)
-        self._note_growth(linear, float(step.state.time - state.time))
+        self._add_growth(linear, float(step.state.time - state.time))
         return step.state
 
-    def _note_growth(self, linear: Linearization, time: float) -> None:
-        """Note how perturbations grow in a step: not at all, where no rate is negative."""
+    def _add_growth(self, linear: Linearization, time: float) -> None:
+        """Add the growth of perturbations in a step: none, where no rate is negative."""
 
     def _is_at_rest(self, state: FlowState) -> bool:
-        near = SETTLED * self.rtol * self._scale(state)
+        near = DISTANCE_LEFT * self.rtol * self._scale(state)
         return self.remaining <= near or super()._is_at_rest(state)
 
-    def _look_ahead(self, state: FlowState) -> Limit | None:
+    def _estimate_limit(self, state: FlowState) -> Limit | None:
         return None  # the steps themselves reach the limit
 
 
 @compiled
-def _mismatch(problem: FlatProblem, linear: Linearization) -> Array:
+def _jacobian_error(problem: FlatProblem, linear: Linearization) -> Array:
     """Return how far `jacobian_matrix` is from `J`, relatively, in the direction of `w`."""
     image = problem.jacobian(linear.w)[1](linear.w)
     return jnp.linalg.norm(linear.rows @ linear.w - image) / jnp.linalg.norm(image)
@@ -300,8 +300,8 @@ class Exponential:
     """Krogstad's exponential Runge–Kutta steps, the linear part decomposed anew for each.
 
     For least squares with few residuals, fewer than parameters, that can be made zero. The linear
-    part is the Gauss–Newton matrix `JᵀJ`, from the kernel `J Jᵀ`. The flow is followed to its very
-    end, at two tolerances a factor of six apart, and the sharpness is extrapolated from the two as
+    part is the Gauss–Newton matrix `JᵀJ`, from the kernel `J Jᵀ`. The flow is integrated to its
+    end at two tolerances, a factor of six apart, and the sharpness is extrapolated from the two as
     for `Stabilized`; the error bar has the same parts, but for the stopping error, which is
     negligible here.
     """
@@ -317,23 +317,24 @@ class Exponential:
         """
         if not problem.is_least_squares or _residual_count(problem, w) >= w.size:
             return False
-        step = sum(work(problem, w))
-        if step > AFFORDABLE:
+        step = sum(step_work(problem, w))
+        if step > MAX_WORK:
             return False
         linear = linearize(problem, w)
         stiffness, eps = _stiffness(linear), float(jnp.finfo(w.dtype).eps)
         if not (STEPS * step < 8 * stiffness**0.5 and stiffness <= RESOLVED / eps):
             return False
-        precise = eps**0.5
-        return not problem.independent_samples(w) or float(_mismatch(problem, linear)) <= precise
+        by_samples = problem.independent_samples(w)
+        return not by_samples or float(_jacobian_error(problem, linear)) <= eps**0.5
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
-        return solve(scheme(self.name, ExponentialPursuit, request.rtol), problem, w, request)
+        pair = tolerance_pair(self.name, ExponentialIntegrator, request.rtol)
+        return solve(pair, problem, w, request)
 
 
-def scheme(name: str, pursuit: type[ExponentialPursuit], rtol: float) -> Scheme:
-    """Return how exponential steps are taken twice, or more often."""
+def tolerance_pair(name: str, integrator: type[FlowIntegrator], rtol: float) -> TolerancePair:
+    """Return the tolerances of exponential steps, and what their difference says."""
     fine = FINE * rtol
     tolerances = [COARSENING * fine, *(fine / REFINEMENT**k for k in range(REFINEMENTS + 1))]
-    return Scheme(name, pursuit, tolerances)
+    return TolerancePair(name, integrator, tolerances)

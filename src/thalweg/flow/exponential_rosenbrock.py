@@ -9,34 +9,34 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from thalweg.flow.exponential import (
-    ExponentialPursuit,
+    ExponentialIntegrator,
     Linearization,
+    StepWork,
     Vector,
-    Work,
     krogstad,
-    scheme,
+    tolerance_pair,
 )
-from thalweg.flow.follow import Pursuit
-from thalweg.flow.look import Limit
+from thalweg.flow.integrate import FlowIntegrator
+from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import Request
 from thalweg.flow.second_difference import second_difference
-from thalweg.flow.segment import FlowState
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.flow.twice import solve
+from thalweg.flow.step import FlowState
+from thalweg.flow.tolerance_pair import solve
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.programs import hessian_matrix, value_and_gradient
 
 EXTRAPOLATION = 0.1  # errors fall like tolerance^(4/3): by 11, where tolerances fall by 6
-FEW = 64  # parameters, up to which this method is chosen
+MAX_PARAMETERS = 64  # up to which this method is chosen
 FLAT = 1e-8  # of the largest rate: slower modes are those of the valley floor
-ALIGNED = 0.2  # cosine of the angle of errors and gradient: by chance, it may be less
-AMPLIFIED = 1e-3  # the size to which rounding may have grown by downward curvature
-UNDISTURBED = 0.01  # logarithm of the growth in a step, from which on it is worth a closer look,
-SLIGHT = 1e-4  # where the curvature downwards, in parts of that upwards, may be an error
+MIN_COSINE = 0.2  # of the angle of errors and gradient: by chance, it may be less
+AMPLIFICATION = 1e-3  # the size to which rounding may have grown by downward curvature
+MIN_GROWTH = 0.01  # logarithm of the growth in a step, from which on it is estimated anew,
+SMALL = 1e-4  # where the curvature downwards, in parts of that upwards, may be an error
 BELOW_ROUNDING = 100.0  # units of rounding of the largest rate: slower growth is not seen
 
 
-class Whole(Linearization):
+class HessianLinearization(Linearization):
     """The flow `w' = -H (w - w₀) + ...` around `w₀`, with `H = Q Λ Qᵀ` known.
 
     Inner coordinates are those of the eigenvectors, and hold everything: there are no `rows`.
@@ -52,18 +52,18 @@ class Whole(Linearization):
         return Vector(nothing, nothing, inner + self.rotation.T @ outer)
 
 
-def linearize_whole(problem: FlatProblem, w: Array) -> Whole:
+def linearize_hessian(problem: FlatProblem, w: Array) -> HessianLinearization:
     """Return the flow around `w`. Costs a gradient and `p` Hessian products."""
     hessian = hessian_matrix(problem, w)
     rates, rotation = jnp.linalg.eigh(0.5 * hessian + 0.5 * hessian.T)
     velocity = -(rotation.T @ value_and_gradient(problem, w)[1])
-    return Whole(w, velocity, jnp.zeros((0, w.size), w.dtype), rotation, rates)
+    return HessianLinearization(w, velocity, jnp.zeros((0, w.size), w.dtype), rotation, rates)
 
 
-def rosenbrock_move(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
+def fixed_rosenbrock_step(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
     """Return where one step of the given length leads; a bound is not needed."""
     del bound
-    return krogstad(problem, linearize_whole(problem, w), length)[0]
+    return krogstad(problem, linearize_hessian(problem, w), length)[0]
 
 
 def growth(problem: FlatProblem, linear: Linearization, time: float) -> float:
@@ -76,7 +76,7 @@ def growth(problem: FlatProblem, linear: Linearization, time: float) -> float:
     relaxes = linear.rates * time > 1
     rates = jnp.where(relaxes, linear.rates, 1.0)
     relaxed = linear.w + linear.lift(jnp.where(relaxes, linear.velocity / rates, 0.0))
-    rates = linearize_whole(problem, relaxed).rates
+    rates = linearize_hessian(problem, relaxed).rates
     unseen = BELOW_ROUNDING * jnp.finfo(rates.dtype).eps * jnp.max(jnp.abs(rates))
     downwards = -jnp.maximum(jnp.min(linear.rates), jnp.min(rates) + unseen)
     return time * max(float(downwards), 0.0)
@@ -88,24 +88,24 @@ def gradient_of_curvature(problem: FlatProblem, w: Array, v: Array) -> Array:
     return jnp.asarray(second_difference(problem, w, step * v)[1]) / step**2
 
 
-class RosenbrockPursuit(ExponentialPursuit):
-    """Follows a flow by exponential steps with the whole Hessian."""
+class RosenbrockIntegrator(ExponentialIntegrator):
+    """Integrates by exponential steps with the whole Hessian."""
 
-    step = staticmethod(rosenbrock_move)
-    linearize = staticmethod(linearize_whole)
+    step = staticmethod(fixed_rosenbrock_step)
+    linearize = staticmethod(linearize_hessian)
 
-    _renew_bound = Pursuit._renew_bound  # compiled already for the sharpness
+    _renew_bound = FlowIntegrator._renew_bound  # compiled already for the sharpness
 
     @cached_property
-    def work(self) -> Work:
+    def work(self) -> StepWork:
         """What a step costs."""
         linearization = COST.gradient + COST.hessian_product * self.origin.size
-        return Work(linearization, 3 * COST.gradient)
+        return StepWork(linearization, 3 * COST.gradient)
 
-    def _note_growth(self, linear: Linearization, time: float) -> None:
+    def _add_growth(self, linear: Linearization, time: float) -> None:
         downwards = -float(jnp.min(linear.rates))
         seen = downwards * time
-        if seen > UNDISTURBED and downwards < SLIGHT * self.bound:
+        if seen > MIN_GROWTH and downwards < SMALL * self.bound:
             seen = growth(self.problem, linear, time)
             self.count_work(self.work.linearization)
         self.growth += max(seen, 0.0)
@@ -117,21 +117,22 @@ class RosenbrockPursuit(ExponentialPursuit):
             return guess
         linear = self.linearize(self.problem, limit.w)
         gradient = gradient_of_curvature(self.problem, limit.w, limit.eigenvector)
-        self.meter.spend(self.work.linearization + 3 * COST.gradient)
+        self.budget.spend(self.work.linearization + 3 * COST.gradient)
         along = (linear.rotation.T @ gradient)[jnp.abs(linear.rates) < FLAT * jnp.max(linear.rates)]
-        return max(guess, ALIGNED * float(jnp.linalg.norm(along)))
+        return max(guess, MIN_COSINE * float(jnp.linalg.norm(along)))
 
-    def _ended(self, state: FlowState) -> Limit | None:
-        ended = super()._ended(state)
-        is_open = ended is None or ended.status is None
-        return self.unsettled(Status.SADDLE) if is_open and self._is_lost(state) else ended
+    def _terminate(self, state: FlowState) -> Limit | None:
+        ended = super()._terminate(state)
+        if (ended is None or ended.status is None) and self._is_lost_to_rounding(state):
+            return self.failed_limit(Status.SADDLE)
+        return ended
 
-    def _is_lost(self, state: FlowState) -> bool:
+    def _is_lost_to_rounding(self, state: FlowState) -> bool:
         """Whether rounding decides where the flow goes: it was close to a saddle for too long.
 
         Rounding is relative to `w`, and has not grown where `w` itself has.
         """
-        resolved = AMPLIFIED / float(jnp.finfo(state.w.dtype).eps)
+        resolved = AMPLIFICATION / float(jnp.finfo(state.w.dtype).eps)
         begin = float(jnp.linalg.norm(self.origin))
         own_growth = log(self._size(state.w) / begin) if begin > 0 else inf
         return self.growth - own_growth > log(resolved)
@@ -143,7 +144,7 @@ class ExponentialRosenbrock:
 
     For few parameters: the Hessian is formed and decomposed at every step. Neither stiffness nor
     modes that are slower than others by many orders of magnitude (weight decay) make it slow, and
-    the flow is followed to its very end, at two tolerances or more, as by `Exponential`.
+    the flow is integrated to its very end, at two tolerances or more, as by `Exponential`.
 
     References
     ----------
@@ -156,9 +157,9 @@ class ExponentialRosenbrock:
     @staticmethod
     def applies(problem: FlatProblem, w: Array) -> bool:
         """Return whether parameters are few, in float64: rounding of less drowns slow modes."""
-        return w.size <= FEW and w.dtype == jnp.float64
+        return w.size <= MAX_PARAMETERS and w.dtype == jnp.float64
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
-        steps = scheme(self.name, RosenbrockPursuit, request.rtol)
-        return solve(replace(steps, extrapolation=EXTRAPOLATION), problem, w, request)
+        pair = tolerance_pair(self.name, RosenbrockIntegrator, request.rtol)
+        return solve(replace(pair, extrapolation=EXTRAPOLATION), problem, w, request)

@@ -10,9 +10,9 @@ from jaxtyping import PyTree
 from thalweg.flow.closed_form import ClosedForm
 from thalweg.flow.exponential import Exponential
 from thalweg.flow.exponential_rosenbrock import ExponentialRosenbrock
-from thalweg.flow.kinked import Kinked
-from thalweg.flow.kinks import has_kinks
-from thalweg.flow.method import Method, Progress, Request
+from thalweg.flow.gradient_jumps import has_gradient_jumps
+from thalweg.flow.method import FlowProgress, Method, Request
+from thalweg.flow.nonsmooth import Kinked
 from thalweg.flow.solution import FlowSolution
 from thalweg.flow.stabilized import Stabilized
 from thalweg.problems import FlatProblem, flatten
@@ -25,7 +25,7 @@ def gradient_flow_solution(
     rtol: float = 1e-4,
     method: Method | None = None,
     max_gradient_evaluations: float = 200_000,
-    report: Callable[[Progress], bool | None] | None = None,
+    report: Callable[[FlowProgress], bool | None] | None = None,
     previous: FlowSolution | None = None,
     standing: Any = None,
     max_seconds: float = inf,
@@ -82,7 +82,7 @@ def gradient_flow_solution(
 def _best_method(problem: FlatProblem, w: Any) -> Method:
     if ClosedForm.applies(problem, w):
         return ClosedForm()
-    if has_kinks(problem, w):
+    if has_gradient_jumps(problem, w):
         return Kinked()
     if ExponentialRosenbrock.applies(problem, w):
         return ExponentialRosenbrock()

@@ -13,8 +13,8 @@ from thalweg.problems import FlatProblem
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a running flow stands: for progress displays and for stopping it early.
+class FlowProgress:
+    """How far a running flow has come: for progress displays and for stopping it early.
 
     `fraction` is a rough estimate in [0, 1] of how much of the work is done. `standing()`, to be
     called at once, returns what `Request.standing` takes; `None` where the flow would start anew.
@@ -53,7 +53,7 @@ class Request:
 
     rtol: float
     max_gradient_evaluations: float
-    report: Callable[[Progress], bool | None] | None = None
+    report: Callable[[FlowProgress], bool | None] | None = None
     previous: FlowSolution | None = None
     standing: Any = None
     max_seconds: float = inf

@@ -7,22 +7,22 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from thalweg.flow.follow import Pursuit
+from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.method import Request
-from thalweg.flow.segment import FlowState
 from thalweg.flow.solution import FlowSolution
-from thalweg.flow.twice import Scheme, solve
+from thalweg.flow.step import FlowState
+from thalweg.flow.tolerance_pair import TolerancePair, solve
 from thalweg.problems import FlatProblem
 from thalweg.problems.compiling import compiled
 
-STEPS = 25  # between two looks at the clock
+STEPS = 25  # of one call
 
 
 @dataclass(frozen=True)
 class RungeKutta4:
     """Steps of `1/sharpness`, as published codes take them; costly, and simple enough to trust.
 
-    The flow is followed with steps of `2/λ` and of `1/λ`; error bar and stopping are those of
+    The flow is integrated with steps of `2/λ` and of `1/λ`; error bar and stopping are those of
     `Stabilized`. It serves comparisons and tests.
     """
 
@@ -30,22 +30,21 @@ class RungeKutta4:
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
-        scheme = Scheme(
-            self.name, _FixedSteps, (2.0, 1.0, 0.5, 0.25), extrapolation=1 / 15, integration=0.2
-        )
-        return solve(scheme, problem, w, request)
+        tolerances = (2.0, 1.0, 0.5, 0.25)
+        pair = TolerancePair(self.name, _FixedStepIntegrator, tolerances, 1 / 15, integration=0.2)
+        return solve(pair, problem, w, request)
 
 
-def steps_of_length(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
+def runge_kutta4_steps(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
     """Return where `STEPS` steps of the given length altogether lead; a bound is not needed."""
     del bound
-    return _many(problem, w, length / STEPS)
+    return _steps(problem, w, length / STEPS)
 
 
-class _FixedSteps(Pursuit):
-    """Follows the flow with steps of `tolerance / λ`."""
+class _FixedStepIntegrator(FlowIntegrator):
+    """Integrates the flow with steps of `tolerance / λ`."""
 
-    step = staticmethod(steps_of_length)
+    step = staticmethod(runge_kutta4_steps)
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
         step = tolerance / self.bound if self.bound > 0 else float(state.step)
@@ -56,12 +55,12 @@ class _FixedSteps(Pursuit):
 
 @compiled
 def _runge_kutta4(problem: FlatProblem, state: FlowState, step: Array) -> FlowState:
-    w = _many(problem, state.w, step)
+    w = _steps(problem, state.w, step)
     loss, gradient = problem.value_and_gradient(w)
     return FlowState(state.time + STEPS * step, w, -gradient, loss, step)
 
 
-def _many(problem: FlatProblem, w: Array, step: Array) -> Array:
+def _steps(problem: FlatProblem, w: Array, step: Array) -> Array:
     """Return where `STEPS` steps lead."""
 
     def velocity(w: Array) -> Array:

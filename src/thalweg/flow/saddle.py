@@ -17,11 +17,11 @@ from thalweg.problems.programs import hessian_matrix, hessian_product
 
 RESOLUTION = 1e-4  # of the sharpness: downward curvature below this is not seen
 PRECISE = 1e-9  # relative residual of the direction in which the loss curves downwards
-LEAVES = 1e-8  # of the size of w: a component in that direction by which a flow leaves a saddle
+ESCAPE = 1e-8  # of the size of w: a component in that direction by which a flow leaves a saddle
 PRODUCTS = 300
 
 
-class Lowest(NamedTuple):
+class LowestEigenpair(NamedTuple):
     """The lowest eigenpair of a Hessian, and the products spent for it.
 
     `is_downwards` says whether the loss curves downwards, by more than is lost in the sharpness.
@@ -33,7 +33,9 @@ class Lowest(NamedTuple):
     products: int
 
 
-def lowest_curvature(problem: FlatProblem, w: Array, sharpness: float, max_products: int) -> Lowest:
+def lowest_curvature(
+    problem: FlatProblem, w: Array, sharpness: float, max_products: int
+) -> LowestEigenpair:
     """Return the lowest eigenpair at `w`; its direction is precise where it leads downwards.
 
     Downward curvature counts from `RESOLUTION · sharpness` on.
@@ -48,13 +50,13 @@ def lowest_curvature(problem: FlatProblem, w: Array, sharpness: float, max_produ
         tol = max(PRECISE, 20 * float(jnp.finfo(w.dtype).eps))
         pairs = _largest_of_shifted_negative(problem, w, shift, pairs.vectors, tol, most)
         products += pairs.matvecs
-    return Lowest(lowest, pairs.vectors[:, 0], is_downwards, products)
+    return LowestEigenpair(lowest, pairs.vectors[:, 0], is_downwards, products)
 
 
-def leaves(lowest: Lowest, velocity: Array, size: float) -> bool:
+def leaves_saddle(lowest: LowestEigenpair, velocity: Array, size: float) -> bool:
     """Return whether a flow with this velocity will leave the saddle ahead of it downwards."""
     component = float(jnp.vdot(lowest.direction, velocity)) / lowest.curvature
-    return abs(component) > LEAVES * size
+    return abs(component) > ESCAPE * size
 
 
 def _largest_of_shifted_negative(

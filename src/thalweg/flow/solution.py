@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from thalweg.basics.named import Named
-from thalweg.flow.course import Courses
+from thalweg.flow.step_record import StepRecordPair
 
 
 class Status(Named):
@@ -106,7 +106,7 @@ class FlowSolution:
         The method that was used.
     eigenvector
         A top eigenvector at `w`, as a flat vector; `None` where it was not computed.
-    courses
+    step_records
         The steps that were taken, for `gfs_sharpness_fall`; `None` where the flow was not
         integrated to its end.
     """
@@ -119,7 +119,7 @@ class FlowSolution:
     gradient_evaluations: float
     method: str
     eigenvector: Array | np.ndarray | None = None
-    courses: Courses | None = field(default=None, repr=False, compare=False)
+    step_records: StepRecordPair | None = field(default=None, repr=False, compare=False)
 
     @property
     def converged(self) -> bool:

@@ -6,10 +6,10 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from thalweg.flow.follow import Pursuit
+from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution
-from thalweg.flow.twice import Scheme, solve
+from thalweg.flow.tolerance_pair import TolerancePair, solve
 from thalweg.problems import FlatProblem
 
 FINE = 1.15e-3  # local tolerance, in units of rtol
@@ -21,15 +21,15 @@ FINEST = 0.1  # in units of the rounding unit: below it nothing is gained
 
 @dataclass(frozen=True)
 class Stabilized:
-    """RKC2 with a tracked spectral bound, finished by the limit of the linearised flow.
+    """RKC2 with a tracked spectral bound, completed by the limit of the linearised flow.
 
-    The flow is followed twice, at local tolerances a factor of six apart, and the sharpness is
+    The flow is integrated twice, at local tolerances a factor of six apart, and the sharpness is
     extrapolated from the two: their errors have a ratio near 4, which leaves a third of their
     difference. The error bar is the sum of a third of that difference, of the change of the
-    sharpness between linear limits taken one after the other (the stopping error), of the residual
-    of the eigenpair, and of rounding; it is widened up to five times where it stays within `rtol`,
-    and is never below `rtol / 1000`. Where it exceeds `rtol`, the flow is followed again at a finer
-    tolerance. The bar is an estimate, not a proof.
+    sharpness between linearised limits taken one after the other (the stopping error), of the
+    residual of the eigenpair, and of rounding; it is widened up to five times where it stays within
+    `rtol`, and is never below `rtol / 1000`. Where it exceeds `rtol`, the flow is integrated again
+    at a finer tolerance. The bar is an estimate, not a proof.
     """
 
     name: ClassVar[str] = "stabilized"
@@ -41,4 +41,4 @@ class Stabilized:
         ladder = [COARSENING * fine, *(fine / REFINEMENT**k for k in range(REFINEMENTS + 1))]
         floored = [tolerance for tolerance in ladder if tolerance > finest]
         tolerances = floored if len(floored) >= 2 else [COARSENING * finest, finest]
-        return solve(Scheme(self.name, Pursuit, tolerances), problem, w, request)
+        return solve(TolerancePair(self.name, FlowIntegrator, tolerances), problem, w, request)

@@ -7,17 +7,17 @@ from typing import Any
 
 from jaxtyping import PyTree
 
-from thalweg.flow.follow import Pursuit
-from thalweg.flow.look import Limit
-from thalweg.flow.method import Progress, Request
-from thalweg.flow.segment import FlowState
+from thalweg.flow.integrate import FlowIntegrator
+from thalweg.flow.limit_estimate import Limit
+from thalweg.flow.method import FlowProgress, Request
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.stabilized import COARSENING, FINE
-from thalweg.flow.twice import Scheme, solve
+from thalweg.flow.step import FlowState
+from thalweg.flow.tolerance_pair import TolerancePair, solve
 from thalweg.problems import flatten
 
-LANDING = 1e-3  # of rtol: how close to the level, relatively
-CROSSING_STEPS = 40  # at most, to land on the level
+LEVEL_TOLERANCE = 1e-3  # of rtol: how close to the level, relatively
+CROSSING_STEPS = 40  # at most, to reach it
 
 
 def truncated_sharpness(
@@ -27,7 +27,7 @@ def truncated_sharpness(
     level: float,
     rtol: float = 1e-4,
     max_gradient_evaluations: float = 200_000,
-    report: Callable[[Progress], bool | None] | None = None,
+    report: Callable[[FlowProgress], bool | None] | None = None,
     max_seconds: float = inf,
 ) -> FlowSolution:
     """Return the sharpness where gradient flow from `w` first reaches the loss `level`.
@@ -60,42 +60,42 @@ def truncated_sharpness(
     if not level < initial:
         raise ValueError(f"level must be below the loss at w, {initial:.6g}, got {level}")
 
-    def pursuit(*how: Any) -> Pursuit:
-        followed = _ToLevel(*how)
-        followed.level = level
-        return followed
+    def integrator(*arguments: Any) -> FlowIntegrator:
+        to_level = _LevelIntegrator(*arguments)
+        to_level.level = level
+        return to_level
 
     fine = FINE * rtol
     tolerances = [COARSENING * fine, fine, fine / 8, fine / 64]
-    scheme = Scheme("truncated", pursuit, tolerances)
-    solution = solve(scheme, problem, vector, request)
+    pair = TolerancePair("truncated", integrator, tolerances)
+    solution = solve(pair, problem, vector, request)
     return replace(solution, w=problem.tree(solution.w))
 
 
-class _ToLevel(Pursuit):
-    """Follows the flow until the loss reaches a level."""
+class _LevelIntegrator(FlowIntegrator):
+    """Integrates the flow until the loss reaches a level: event location."""
 
     level: float
     tolerance: float
     before: FlowState | None = None
 
-    def settle(self, tolerance: float) -> Limit:
+    def integrate(self, tolerance: float) -> Limit:
         self.tolerance = tolerance
-        return super().settle(tolerance)
+        return super().integrate(tolerance)
 
-    def _ended(self, state: FlowState) -> Limit | None:
+    def _terminate(self, state: FlowState) -> Limit | None:
         if float(state.loss) <= self.level and self.before is not None:
-            state = self._crossing(self.before, state)
+            state = self._locate_crossing(self.before, state)
             return self._limit(state.w, float(state.loss), self._sharpness_at(state.w), 0.0)
         self.before = state
-        limit = super()._ended(state)
+        limit = super()._terminate(state)
         if limit is None or limit.status in (Status.NON_FINITE, Status.NON_FINITE_HESSIAN):
             return limit
         if limit.status is None and limit.loss > self.level:
-            return self.unsettled(Status.LEVEL_NOT_REACHED)
-        return None  # settling below the level, or running away: the level lies ahead
+            return self.failed_limit(Status.LEVEL_NOT_REACHED)
+        return None  # settling below the level, or diverging: the level lies ahead
 
-    def _crossing(self, above: FlowState, below: FlowState) -> FlowState:
+    def _locate_crossing(self, above: FlowState, below: FlowState) -> FlowState:
         """Return the point between two states where the loss is the level, by the secant rule.
 
         Safeguarded by bisection; each trial costs the steps from the last point above the level.
@@ -104,7 +104,7 @@ class _ToLevel(Pursuit):
         f_low, f_high = float(above.loss) - self.level, float(below.loss) - self.level
         state, f = below, f_high
         for trial in range(CROSSING_STEPS):
-            if abs(f) <= LANDING * self.rtol * abs(self.level):
+            if abs(f) <= LEVEL_TOLERANCE * self.rtol * abs(self.level):
                 break
             weight = f_low / (f_low - f_high) if trial % 3 < 2 else 0.5
             middle = low + min(max(weight, 0.05), 0.95) * (high - low)
@@ -120,5 +120,5 @@ class _ToLevel(Pursuit):
         self.t_end = time
         while float(state.time) < time:
             state = self._advance(state, self.tolerance)
-        self.t_end = self.forever
+        self.t_end = self.t_max
         return state

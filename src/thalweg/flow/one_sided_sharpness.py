@@ -2,7 +2,7 @@
 
 At the edge of a flat minimum (a squared hinge) the Hessian jumps, on a kink (ReLU) the gradient.
 Which side of the limit is the flow's own depends on less than an integration can resolve; what can
-be told is the sharpness on each side.
+be computed is the sharpness on each side.
 """
 
 from typing import NamedTuple
@@ -18,15 +18,15 @@ from thalweg.problems.programs import value_and_gradient
 
 Floats = NDArray[np.float64]
 
-DIRECTIONS = 3  # in which the gradient is looked at,
-HALVINGS = 2 * np.arange(6)  # and how near
-SMOOTH = 8.0, 100.0  # two halvings divide the bend of a smooth gradient by 16 (64 by symmetry)
-ROUNDING = 16.0  # units of rounding of the gradient, below which a bend is not seen
+DIRECTIONS = 3  # of second differences of the gradient,
+HALVINGS = 2 * np.arange(6)  # and of their displacement
+SMOOTH = 8.0, 100.0  # two halvings divide a smooth gradient's by 16 (64 by symmetry)
+ROUNDING = 16.0  # units of rounding of the gradient, below which nothing is seen
 RANDOM = 4  # pairs of sides opposite each other, and as many where the gradient leads from them
 ASCENTS = 6
 
 
-class Spread(NamedTuple):
+class SharpnessRange(NamedTuple):
     """The lowest and the highest sharpness beside a point, and the work of finding them."""
 
     lowest: float
@@ -34,22 +34,22 @@ class Spread(NamedTuple):
     work: float
 
 
-def _bends(problem: FlatProblem, w: Array) -> tuple[Floats, float]:
+def _second_differences(problem: FlatProblem, w: Array) -> tuple[Floats, float]:
     """Return `|g(w + d) - 2 g(w) + g(w - d)|`, shape `(DIRECTIONS, HALVINGS)`, and rounding."""
     random = np.random.default_rng(2)
     directions = _units(random.standard_normal((DIRECTIONS, w.size)))
     here = _gradient(problem, w)
 
-    def bend(d: Floats) -> float:
+    def size(d: Floats) -> float:
         step = jnp.asarray(d, w.dtype)
         both = _gradient(problem, w + step) + _gradient(problem, w - step)
         return float(np.linalg.norm(both - 2 * here))
 
     distances = _longest(w) / 2.0**HALVINGS
-    bends = [[bend(distance * d) for distance in distances] for d in directions]
+    found = [[size(distance * d) for distance in distances] for d in directions]
     signs = random.choice([-1.0, 1.0], w.size)
     jittered = w * jnp.asarray(1 + 4 * float(jnp.finfo(w.dtype).eps) * signs, w.dtype)
-    return np.asarray(bends), float(np.linalg.norm(_gradient(problem, jittered) - here))
+    return np.asarray(found), float(np.linalg.norm(_gradient(problem, jittered) - here))
 
 
 def _gradient(problem: FlatProblem, w: Array) -> Floats:
@@ -63,9 +63,9 @@ def _longest(w: Array) -> float:
 def nearest_jump(problem: FlatProblem, w: Array) -> tuple[float, float]:
     """Return how close to `w` the Hessian, or the gradient, is seen to jump, and the work of that.
 
-    Infinity where they do not, within a ten-thousandth of `|w|`. The bend of a smooth gradient
-    falls by four when the displacement is halved, by two where its slope jumps at `w`, not at all
-    where it jumps itself, and vanishes suddenly where either jumps a little beside `w`.
+    Infinity where they do not, within a ten-thousandth of `|w|`. The second difference
+    of a smooth gradient falls by four when the displacement is halved, by two where its slope jumps
+    at `w`, not at all where it jumps itself, and vanishes suddenly where either jumps beside `w`.
 
     Examples
     --------
@@ -76,40 +76,43 @@ def nearest_jump(problem: FlatProblem, w: Array) -> tuple[float, float]:
     >>> nearest_jump(*flatten(lambda w: (1 - w[0] * w[1]) ** 2, at_edge))[0]
     inf
     """
-    bends, rounding = _bends(problem, w)
-    work = 2.0 * (bends.size + 1) * COST.gradient
-    farther, nearer = np.maximum(bends, ROUNDING * rounding)[:, :-1], bends[:, 1:]
-    is_seen = bends[:, :-1] > ROUNDING * rounding
+    differences, rounding = _second_differences(problem, w)
+    work = 2.0 * (differences.size + 1) * COST.gradient
+    floor = ROUNDING * rounding
+    farther, nearer = np.maximum(differences, floor)[:, :-1], differences[:, 1:]
+    is_seen = differences[:, :-1] > floor
     least, most = SMOOTH
-    is_smooth = (farther < most * np.maximum(nearer, ROUNDING * rounding)) & (
-        (farther > least * nearer) | (nearer < ROUNDING * rounding)
+    is_smooth = (farther < most * np.maximum(nearer, floor)) & (
+        (farther > least * nearer) | (nearer < floor)
     )
     jumps = np.any(is_seen & ~is_smooth, axis=0)
     distances = _longest(w) / 2.0 ** HALVINGS[:-1]
     return float(min(distances[jumps], default=np.inf)), work
 
 
-def spread_beside(problem: FlatProblem, w: Array, aside: float, tol: float) -> Spread:
-    """Return the spread of the sharpness over points at the distance `aside`, on many sides of `w`.
+def one_sided_sharpness(
+    problem: FlatProblem, w: Array, distance: float, tol: float
+) -> SharpnessRange:
+    """Return the range of the sharpness over points at `distance` from `w`, on many sides of it.
 
     `tol` is the relative tolerance of each. Half of the sides are random, in opposite pairs; the
     others are where the gradient leads from them, up the steepest side that they belong to.
     """
     values, work = [], 2.0 * RANDOM * ASCENTS * COST.gradient
-    for side in _sides(problem, w, aside):
+    for side in _points_beside(problem, w, distance):
         pairs = top_eigenpairs(problem, side, tol=tol)
         values.append(float(pairs.values[0]))
         work += COST.hessian_product * pairs.matvecs
-    return Spread(min(values), max(values), work)
+    return SharpnessRange(min(values), max(values), work)
 
 
-def _sides(problem: FlatProblem, w: Array, aside: float) -> list[Array]:
+def _points_beside(problem: FlatProblem, w: Array, distance: float) -> list[Array]:
     """Return `4 RANDOM` points beside `w`."""
     half = _units(np.random.default_rng(1).standard_normal((RANDOM, w.size)))
     directions = np.concatenate([half, -half])
 
     def beside(d: Floats) -> Array:
-        return w + jnp.asarray(aside * d, w.dtype)
+        return w + jnp.asarray(distance * d, w.dtype)
 
     uphill = directions
     for _ in range(ASCENTS):

@@ -1,4 +1,4 @@
-"""The steps by which a flow was followed, kept so that a neighbour can be followed by the same.
+"""The steps by which a flow was integrated, kept so that a neighbour can be integrated by them.
 
 Solved on the same steps, with the same numbers of stages and of iterations, two starts that are
 close to each other end with nearly the same error: what is left of it in a difference is smaller
@@ -13,29 +13,29 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from thalweg.flow.finish import Finish
+from thalweg.flow.linearized_limit import LinearizedSolver
 from thalweg.problems import FlatProblem
 
-Step = Callable[[FlatProblem, Array, Array, Array], Array]
+StepFunction = Callable[[FlatProblem, Array, Array, Array], Array]
 """`step(problem, w, length, bound)`: one step of a method, with no choice left to make."""
 
 
 @dataclass(frozen=True)
-class Landing:
-    """Where the sharpness was taken: after how many steps, by which finish, and where that led.
+class Endpoint:
+    """Where the sharpness was taken: after how many steps, by which linear solve, at which `w`.
 
-    `work` is that of the finish, in units of one gradient.
+    `work` is that of the linear solve, in units of one gradient.
     """
 
-    after: int
-    finish: Finish | None
+    steps: int
+    solver: LinearizedSolver | None
     work: float
     w: Array
 
 
 @dataclass(frozen=True)
-class Course:
-    """How one flow was followed.
+class StepRecord:
+    """How one flow was integrated.
 
     Attributes
     ----------
@@ -43,31 +43,31 @@ class Course:
         The method's step.
     lengths, bounds
         Of the steps: their lengths in time and the spectral bounds they relied on, shape `(N,)`.
-    landings
-        The last landing, and those before it that told its error, last one first.
+    endpoints
+        The last endpoint, and those before it that gave its error, last one first.
     stopping
-        The part of the change between the landings that is taken as the error of stopping.
+        The part of the change between the endpoints that is taken as the error of stopping.
     work
         Of a step, on average, in units of one gradient.
     """
 
-    step: Step
+    step: StepFunction
     lengths: NDArray[np.float64]
     bounds: NDArray[np.float64]
-    landings: tuple[Landing, ...]
+    endpoints: tuple[Endpoint, ...]
     stopping: float
     work: float
 
 
 @dataclass(frozen=True)
-class Courses:
-    """A coarse and a fine course from one start, and what their difference tells.
+class StepRecordPair:
+    """A coarse and a fine record from one start, and what their difference says.
 
     `extrapolation` and `integration` are the parts of the difference of the two sharpness values
     that are added to the finer one, and taken as the error that this leaves.
     """
 
-    coarse: Course
-    fine: Course
+    coarse: StepRecord
+    fine: StepRecord
     extrapolation: float
     integration: float

@@ -1,4 +1,4 @@
-"""The fall of the GFS sharpness between neighbours, known better than the values themselves."""
+"""Differences of the GFS sharpness on recorded steps (internal numerical differentiation, Bock)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,17 +12,17 @@ from jax import lax
 from jaxtyping import Array, PyTree
 
 from thalweg.curvature import top_eigenpairs
-from thalweg.flow.course import Course, Courses, Step
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
-from thalweg.flow.meter import Account, Meter, OutOfBudget, Stop
-from thalweg.flow.method import Progress, Request
+from thalweg.flow.method import FlowProgress, Request
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.flow.twice import ROUNDING
+from thalweg.flow.step_record import StepFunction, StepRecord, StepRecordPair
+from thalweg.flow.tolerance_pair import ROUNDING
+from thalweg.flow.work_budget import OutOfBudget, Stop, TaskWork, WorkBudget
 from thalweg.problems import COST, FlatProblem, flatten
 from thalweg.problems.compiling import compiled
 
-CAUTION = 5.0  # by which the error bar is widened
-STEPS_AT_ONCE = 16  # between two looks at the budget
+SAFETY_FACTOR = 5.0  # by which the error bar is widened
+STEPS_AT_ONCE = 16  # between two checks of the budget
 PRECISION = 1e-4  # of rtol: relative residual of the eigenpairs
 
 
@@ -35,7 +35,7 @@ class Fall:
     fall, error
         `φ(w) - φ(w')`, and an absolute bound meant to hold for its error.
     status
-        `CONVERGED` where both flows were followed to their end; else the reason why not, and the
+        `CONVERGED` where both flows were integrated to their end; else the reason why not, and the
         error is infinite.
     gradient_evaluations
         All work, in units of one gradient.
@@ -54,18 +54,18 @@ def gfs_sharpness_fall(
     *,
     rtol: float = 1e-4,
     max_gradient_evaluations: float = 200_000,
-    report: Callable[[Progress], bool | None] | None = None,
+    report: Callable[[FlowProgress], bool | None] | None = None,
     solution: FlowSolution | None = None,
     max_seconds: float = inf,
 ) -> Fall:
     """Return `φ(w) - φ(w_next)`, with an error bar of its own.
 
-    The flow from `w_next` is followed by the very steps that were found for the flow from `w`, at
+    The flow from `w_next` is integrated by the very steps that were found for the flow from `w`, at
     both tolerances, with the same numbers of stages and of iterations. The two values then have
     nearly the same errors, and the difference has an error smaller than theirs: about by the ratio
     of the distance between the starts to that over which the errors change. Its bar has the parts
     of a value's bar, each of them a difference of two neighbours: a third of the change between the
-    two tolerances and the change between the last two landings, both widened five times, the
+    two tolerances and the change between the last two endpoints, both widened five times, the
     residuals of the eigenpairs, rounding, and `rtol` times the fall. It is an estimate, not a
     proof.
 
@@ -107,17 +107,17 @@ def gfs_sharpness_fall(
     if not solution.converged:
         return Fall(nan, inf, solution.status, begun)
     request = Request(rtol, max_gradient_evaluations, report, solution, max_seconds=max_seconds)
-    if solution.courses is None:
-        return _between_values(loss, w_next, solution, request, begun)
-    meter = Meter(request, solution.gradient_evaluations, begun)
+    if solution.step_records is None:
+        return _difference_of_values(loss, w_next, solution, request, begun)
+    budget = WorkBudget(request, solution.gradient_evaluations, begun)
     try:
-        return _along(solution.courses, problem, vector_next, solution, meter)
+        return _difference_on_steps(solution.step_records, problem, vector_next, solution, budget)
     except (Stop, OutOfBudget) as reason:
         status = Status.STOPPED if isinstance(reason, Stop) else Status.BUDGET_EXHAUSTED
-        return Fall(nan, inf, status, meter.spent)
+        return Fall(nan, inf, status, budget.spent)
 
 
-def _between_values(
+def _difference_of_values(
     loss: Callable[[Any], Any], w_next: PyTree, here: FlowSolution, request: Request, begun: float
 ) -> Fall:
     there = gradient_flow_solution(
@@ -133,84 +133,89 @@ def _between_values(
     return Fall(fall, error, there.status, begun + there.gradient_evaluations)
 
 
-def _along(
-    courses: Courses, problem: FlatProblem, w_next: Array, here: FlowSolution, meter: Meter
+def _difference_on_steps(
+    records: StepRecordPair,
+    problem: FlatProblem,
+    w_next: Array,
+    here: FlowSolution,
+    budget: WorkBudget,
 ) -> Fall:
-    """Return the fall between two starts that are followed by the same courses."""
-    last_only = replace(courses.coarse, landings=courses.coarse.landings[:1])
-    accounts = meter.open(2)
-    rtol = meter.request.rtol
+    """Return the fall between two starts whose flows are integrated by the same steps."""
+    last_only = replace(records.coarse, endpoints=records.coarse.endpoints[:1])
+    works = budget.add_tasks(2)
+    rtol = budget.request.rtol
     tasks = [
-        partial(_falls, course, problem, w_next, here, rtol, account)
-        for course, account in zip((last_only, courses.fine), accounts, strict=True)
+        partial(_differences, record, problem, w_next, here, rtol, work)
+        for record, work in zip((last_only, records.fine), works, strict=True)
     ]
-    coarse, fine = meter.by_turns(tasks)
+    coarse, fine = budget.run_in_turn(tasks)
     fall, residual = fine[0]
     between = fall - coarse[0][0]
-    stopping = sum(abs(fall - earlier) for earlier, _ in fine[1:]) * courses.fine.stopping
-    error = CAUTION * (courses.integration * abs(between) + stopping)
+    stopping = sum(abs(fall - earlier) for earlier, _ in fine[1:]) * records.fine.stopping
+    error = SAFETY_FACTOR * (records.integration * abs(between) + stopping)
     unit = float(jnp.finfo(w_next.dtype).eps)
-    steps_work = courses.fine.work * courses.fine.lengths.size
+    steps_work = records.fine.work * records.fine.lengths.size
     rounding = 2 * ROUNDING * unit * max(steps_work, 1.0) ** 0.5 * abs(here.sharpness)
-    error += (1 + 2 * courses.extrapolation) * residual + rounding
-    value = fall + courses.extrapolation * between
-    error += meter.request.rtol * abs(value)
+    error += (1 + 2 * records.extrapolation) * residual + rounding
+    value = fall + records.extrapolation * between
+    error += budget.request.rtol * abs(value)
     if not isfinite(value + error):
-        return Fall(nan, inf, Status.NON_FINITE, meter.spent)
-    return Fall(value, error, Status.CONVERGED, meter.spent)
+        return Fall(nan, inf, Status.NON_FINITE, budget.spent)
+    return Fall(value, error, Status.CONVERGED, budget.spent)
 
 
-def _falls(
-    course: Course,
+def _differences(
+    record: StepRecord,
     problem: FlatProblem,
     w_next: Array,
     here: FlowSolution,
     rtol: float,
-    meter: Account,
+    budget: TaskWork,
 ) -> list[tuple[float, float]]:
-    """Return, for each landing of the course, the fall and the residuals of its eigenpairs."""
-    ends = _retrace(course, problem, w_next, meter)
+    """Return, for each endpoint of the record, the fall and the residuals of its eigenpairs."""
+    ends = _replay(record, problem, w_next, budget)
 
     def sharpness(w: Array) -> tuple[float, float]:
         if not bool(jnp.all(jnp.isfinite(w))):
             return nan, inf
         tol = max(PRECISION * rtol, 20 * float(jnp.finfo(w.dtype).eps))
         pairs = top_eigenpairs(problem, w, tol=tol, start=here.eigenvector)
-        meter.spend(COST.hessian_product * pairs.matvecs)
+        budget.spend(COST.hessian_product * pairs.matvecs)
         return float(pairs.values[0]), float(pairs.residuals[0])
 
     falls = []
-    for landing, end in zip(course.landings, ends, strict=True):
-        (value, residual), (value_next, residual_next) = sharpness(landing.w), sharpness(end)
+    for endpoint, end in zip(record.endpoints, ends, strict=True):
+        (value, residual), (value_next, residual_next) = sharpness(endpoint.w), sharpness(end)
         falls.append((value - value_next, residual + residual_next))
     return falls
 
 
-def _retrace(course: Course, problem: FlatProblem, w: Array, meter: Account) -> list[Array]:
-    """Follow the flow from `w` by the steps of a course; return where it lands, last one first."""
+def _replay(record: StepRecord, problem: FlatProblem, w: Array, budget: TaskWork) -> list[Array]:
+    """Integrate from `w` by the recorded steps; return the endpoints, last one first."""
     ends: dict[int, Array] = {}
     taken = 0
-    for landing in sorted(course.landings, key=lambda landing: landing.after):
-        while taken < landing.after:
-            affordable = max(1, int(meter.left / max(course.work, 1.0)))
-            now = min(STEPS_AT_ONCE, landing.after - taken, affordable)
-            w = _steps(course.step, problem, w, *_rows(course, taken, now), jnp.asarray(now))
-            meter.spend(now * course.work)
+    for endpoint in sorted(record.endpoints, key=lambda endpoint: endpoint.steps):
+        while taken < endpoint.steps:
+            affordable = max(1, int(budget.left / max(record.work, 1.0)))
+            now = min(STEPS_AT_ONCE, endpoint.steps - taken, affordable)
+            steps = _step_arrays(record, taken, now)
+            w = _take_steps(record.step, problem, w, *steps, jnp.asarray(now))
+            budget.spend(now * record.work)
             taken += now
-        ends[landing.after] = landing.finish(problem, w).w if landing.finish else w
-        meter.spend(landing.work)
-    return [ends[landing.after] for landing in course.landings]
+        ends[endpoint.steps] = endpoint.solver(problem, w).w if endpoint.solver else w
+        budget.spend(endpoint.work)
+    return [ends[endpoint.steps] for endpoint in record.endpoints]
 
 
-def _rows(course: Course, first: int, count: int) -> tuple[Any, Any]:
+def _step_arrays(record: StepRecord, first: int, count: int) -> tuple[Any, Any]:
     """Return the next lengths and bounds, filled up to a fixed shape: compiled once."""
-    rows = (course.lengths[first : first + count], course.bounds[first : first + count])
+    rows = (record.lengths[first : first + count], record.bounds[first : first + count])
     return tuple(jnp.asarray(np.pad(row, (0, STEPS_AT_ONCE - count))) for row in rows)  # type: ignore[return-value]
 
 
 @compiled
-def _steps(
-    step: Step, problem: FlatProblem, w: Array, lengths: Array, bounds: Array, count: Array
+def _take_steps(
+    step: StepFunction, problem: FlatProblem, w: Array, lengths: Array, bounds: Array, count: Array
 ) -> Array:
     def one(i: Any, w: Array) -> Array:
         return step(problem, w, lengths[i].astype(w.dtype), bounds[i].astype(w.dtype))

@@ -9,8 +9,8 @@ import thalweg as tw
 from cases import activated_network, squared_regression
 from marks import slow
 from thalweg.flow import Kinked, Status
-from thalweg.flow.kinks import has_kinks
-from thalweg.flow.sides import nearest_jump, spread_beside
+from thalweg.flow.gradient_jumps import has_gradient_jumps
+from thalweg.flow.one_sided_sharpness import nearest_jump, one_sided_sharpness
 from thalweg.problems import flatten
 
 
@@ -33,7 +33,7 @@ def test_kinks_are_told_from_curvature(activation, kinked, dtype):
             problem = tw.Supervised(
                 problem.predict, problem.x.astype(dtype), problem.y.astype(dtype)
             )
-        assert has_kinks(*flatten(problem, w)) is kinked
+        assert has_gradient_jumps(*flatten(problem, w)) is kinked
 
 
 def test_a_point_of_symmetry_is_no_kink():
@@ -42,7 +42,7 @@ def test_a_point_of_symmetry_is_no_kink():
         lambda w: jnp.sum(w**2),
         lambda w: jnp.sum(w**4),
     ):
-        assert not has_kinks(*flatten(loss, jnp.asarray([1.0, 0.0])))
+        assert not has_gradient_jumps(*flatten(loss, jnp.asarray([1.0, 0.0])))
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ def test_networks_of_relu_units_are_chosen_for_and_covered(seed):
 def test_deep_networks_at_large_scales_have_no_kinks(activation):
     for seed in range(6):
         problem, w = activated_network(activation, seed, widths=(5, *(8,) * 8, 2))
-        assert not has_kinks(*flatten(problem, jax.tree.map(lambda a: 2.0 * a, w)))
+        assert not has_gradient_jumps(*flatten(problem, jax.tree.map(lambda a: 2.0 * a, w)))
 
 
 def test_rounding_is_no_kink():
@@ -96,13 +96,13 @@ def test_rounding_is_no_kink():
     def rounded(v):
         return problem(flat.tree(v.astype(jnp.float32))).astype(jnp.float64)
 
-    assert not has_kinks(*flatten(rounded, v))
+    assert not has_gradient_jumps(*flatten(rounded, v))
 
 
 @pytest.mark.slow
 def test_a_slope_that_jumps_is_no_kink():
     for seed in range(3):
-        assert not has_kinks(*flatten(*activated_network(jax.nn.elu, seed)))
+        assert not has_gradient_jumps(*flatten(*activated_network(jax.nn.elu, seed)))
 
 
 def kinked_parabola(w):
@@ -111,7 +111,7 @@ def kinked_parabola(w):
 
 def test_the_spread_is_that_of_the_sides_of_a_jump():
     flat, w = flatten(kinked_parabola, jnp.asarray([1.0, 0.0]))
-    spread = spread_beside(flat, w, 1e-6, 1e-5)
+    spread = one_sided_sharpness(flat, w, 1e-6, 1e-5)
     assert spread.lowest == pytest.approx(1.002)
     assert spread.highest == pytest.approx(2.002)
     assert spread.work > 0

@@ -38,7 +38,7 @@ def start(problem: FlatProblem, w: Array, step: Array) -> FlowState:
     return FlowState(jnp.zeros((), w.dtype), w, -gradient, loss, step)
 
 
-def advance(
+def trial_step(
     problem: FlatProblem, state: FlowState, spectral_radius: float, atol: float, t_end: float
 ) -> Trial:
     """Try one step of RKC2 from `state`, not beyond time `t_end`, and take it if it is accurate.
@@ -69,7 +69,7 @@ def advance(
     return Trial(FlowState(jnp.asarray(t_next, dtype), w, -gradient, loss, proposal), count, True)
 
 
-def one_step(problem: FlatProblem, w: Array, length: Array, spectral_radius: Array) -> Array:
+def rkc2_step(problem: FlatProblem, w: Array, length: Array, spectral_radius: Array) -> Array:
     """Return where one step of RKC2 leads, without knowing the velocity. Costs one gradient more.
 
     Traceable.

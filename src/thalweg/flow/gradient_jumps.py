@@ -19,7 +19,7 @@ LONGEST = 2.0**-4  # the displacement that is searched, relative to the size of 
 HALVINGS = {"float32": 14, "float64": 18}  # of it; rounding leaves nothing to see beyond
 LAST = 6  # halvings that decide
 FALL = 4.0  # over them: less for a jump; 4⁶ where the gradient is smooth, 2⁶ where its slope jumps
-ALONE = 2.0  # by which a jump exceeds what bends the other half, in the last
+ALONE = 2.0  # by which a jump exceeds the second difference of the other half, in the last
 AMONG = 3  # of them
 ROUNDING = 64.0  # units of the gradient's own rounding, below which nothing is seen
 
@@ -37,24 +37,28 @@ class _Interval(NamedTuple):
     at_b: Gradients
 
     @property
-    def bend(self) -> float:
+    def second_difference(self) -> float:
         return float(np.linalg.norm(self.at_a - 2 * self.at_middle + self.at_b))
 
     def halves(self, gradient: Callable[[float], Gradients]) -> tuple["_Interval", "_Interval"]:
-        """Return both halves, the one where the gradient bends more first."""
+        """Return both halves, that with the larger second difference first."""
         middle = (self.a + self.b) / 2
         quarters = gradient((self.a + middle) / 2), gradient((middle + self.b) / 2)
         left = _Interval(self.a, middle, self.at_a, quarters[0], self.at_middle)
         right = _Interval(middle, self.b, self.at_middle, quarters[1], self.at_b)
-        return (left, right) if left.bend >= right.bend else (right, left)
+        if left.second_difference >= right.second_difference:
+            return left, right
+        return right, left
 
 
-def _bends(problem: FlatProblem, w: Array, seed: int) -> tuple[NDArray[Any], NDArray[Any], float]:
-    """Halve a random displacement from `w`, and go on with the half where the gradient bends more.
+def _second_differences(
+    problem: FlatProblem, w: Array, seed: int
+) -> tuple[NDArray[Any], NDArray[Any], float]:
+    """Bisect a random displacement from `w` towards the larger second difference of the gradient.
 
     Returns, for each halving, `|g(a) - 2 g(m) + g(b)|` of the half taken and of the other, and what
     rounding makes of it, all in units of the largest `|g|` of the whole displacement. A loss may
-    round more than `w` does: that shows in the bend over displacements by the root of its unit.
+    round more than `w` does: that shows over displacements by the root of its unit.
     """
     random = np.random.default_rng(seed)
     d = random.standard_normal(w.size)
@@ -66,43 +70,43 @@ def _bends(problem: FlatProblem, w: Array, seed: int) -> tuple[NDArray[Any], NDA
 
     half = _Interval(0.0, 1.0, *map(gradient, (0.0, 0.5, 1.0)))
     largest = max(float(np.linalg.norm(g)) for g in half[2:])
-    bends = []
+    found = []
     for _ in range(HALVINGS[w.dtype.name]):
         half, other = half.halves(gradient)
-        bends.append((half.bend, other.bend))
+        found.append((half.second_difference, other.second_difference))
     between = w + jnp.asarray(BETWEEN * d, w.dtype)
     seen = [rounding_of_gradient(problem, between, random)[1] for _ in range(JITTERS)]
     rounding = max(float(jnp.finfo(w.dtype).eps) * largest, *seen)
-    taken, left = np.asarray(bends).T
+    taken, left = np.asarray(found).T
     with np.errstate(invalid="ignore", divide="ignore"):
         return taken / largest, left / largest, rounding / largest
 
 
-def has_kinks(problem: FlatProblem, w: Array) -> bool:
+def has_gradient_jumps(problem: FlatProblem, w: Array) -> bool:
     """Return whether the gradient jumps near `w`, as seen in one of two directions.
 
     A random displacement of a sixteenth of `|w|` is halved, each time towards the half where the
-    gradient bends more, down to a few millionths of `|w|`. The bend of a smooth gradient falls by
-    four with each halving, however sharp the loss is, once the displacements are small enough (by
-    two where the curvature jumps); a jump remains, whole, in one half and not in the other;
-    rounding remains in both. Kinks that are few, or met only later, are missed. Costs 90 gradients
-    (74 in single precision).
+    second difference of the gradient is larger, down to a few millionths of `|w|`. That of a smooth
+    gradient falls by four with each halving, however sharp the loss is, once the displacements are
+    small enough (by two where the curvature jumps); a jump remains, whole, in one half and not in
+    the other; rounding remains in both. Kinks that are few, or met only later, are missed. Costs 90
+    gradients (74 in single precision).
 
     Examples
     --------
     >>> import jax
     >>> from thalweg.problems import flatten
     >>> w = jnp.linspace(-1.0, 1.0, 1000)
-    >>> has_kinks(*flatten(lambda w: jnp.sum(jax.nn.relu(w)), w))
+    >>> has_gradient_jumps(*flatten(lambda w: jnp.sum(jax.nn.relu(w)), w))
     True
-    >>> has_kinks(*flatten(lambda w: jnp.sum(jax.nn.softplus(w)), w))
+    >>> has_gradient_jumps(*flatten(lambda w: jnp.sum(jax.nn.softplus(w)), w))
     False
     """
-    return any(_jumps(problem, w, seed) for seed in range(DIRECTIONS))
+    return any(_has_jump(problem, w, seed) for seed in range(DIRECTIONS))
 
 
-def _jumps(problem: FlatProblem, w: Array, seed: int) -> bool:
-    taken, other, rounding = _bends(problem, w, seed)
+def _has_jump(problem: FlatProblem, w: Array, seed: int) -> bool:
+    taken, other, rounding = _second_differences(problem, w, seed)
     is_seen = taken[-1] > ROUNDING * rounding
     remains = taken[-LAST - 1] < FALL * taken[-1]
     return bool(is_seen and remains and np.all(taken[-AMONG:] > ALONE * other[-AMONG:]))

@@ -34,7 +34,7 @@ from thalweg.problems.programs import (
 Vector = Any  # of NumPy or of JAX, shape `(p,)` or `(m,)`
 
 
-class LinearLimit(NamedTuple):
+class LinearizedLimit(NamedTuple):
     """The limit of the linearised flow.
 
     `length` is its distance from the start; `misfit` is how far, relatively, the fall of the loss
@@ -56,7 +56,7 @@ class LinearLimit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Finish:
+class LinearizedSolver:
     """The limit of the linearised flow with no choice left to make: so many iterations.
 
     `by_residuals` tells the Gauss–Newton step, preconditioned by `inverse`, from the Newton step.
@@ -71,19 +71,19 @@ class Finish:
         """The work of one iteration, in units of one gradient."""
         return 2 * COST.jacobian_product if self.by_residuals else COST.hessian_product
 
-    def work_of(self, limit: LinearLimit) -> float:
+    def work_of(self, limit: LinearizedLimit) -> float:
         """Return the work that a limit took."""
         return self.work_of_iteration * (limit.iterations + 1) + 2 * COST.loss
 
     def limit(
         self, problem: FlatProblem, w: Array, tolerance: float, max_iterations: int
-    ) -> LinearLimit:
+    ) -> LinearizedLimit:
         """Return the limit of the flow linearised at `w`, up to a relative residual."""
         if self.by_residuals:
             return gauss_newton_limit(self.inverse, problem, w, tolerance, max_iterations)
         return newton_limit(problem, w, tolerance, max_iterations)
 
-    def __call__(self, problem: FlatProblem, w: Array) -> LinearLimit:
+    def __call__(self, problem: FlatProblem, w: Array) -> LinearizedLimit:
         """Return the limit of the flow linearised at `w`, whatever its residual."""
         return self.limit(problem, w, 0.0, self.iterations)
 
@@ -146,7 +146,7 @@ def kernel_cost(inverse: Array | None) -> float:
 
 def gauss_newton_limit(
     inverse: Array | None, problem: FlatProblem, w: Array, tolerance: float, max_iterations: int
-) -> LinearLimit:
+) -> LinearizedLimit:
     """Return `w - Jᵀ (J Jᵀ)⁻¹ r`, with `inverse ⊗ I` as preconditioner where there is one."""
     r, xp = residuals(problem, w), array_module(w)
     factor = None if inverse is None else xp.asarray(inverse)
@@ -166,7 +166,7 @@ def gauss_newton_limit(
 
 def newton_limit(
     problem: FlatProblem, w: Array, tolerance: float, max_iterations: int
-) -> LinearLimit:
+) -> LinearizedLimit:
     """Return `w - H⁺ ∇L`, the point of `w + range(H)` where the linearised gradient vanishes."""
     xp, here = array_module(w), value_and_gradient(problem, w)
 
@@ -186,7 +186,7 @@ def _limit(
     delta: Array,
     iterations: int,
     solved: bool,
-) -> LinearLimit:
+) -> LinearizedLimit:
     value, gradient = here
     before, after = float(value), float(value_and_gradient(problem, w + delta)[0])
     predicted = -0.5 * float(jnp.vdot(gradient, delta))
@@ -194,4 +194,4 @@ def _limit(
     rounding = 16 * float(jnp.finfo(w.dtype).eps) * abs(before)
     excess = max(abs(before - after - predicted) - rounding, 0.0)
     misfit = excess / abs(predicted) if predicted else nan
-    return LinearLimit(w + delta, after, _norm(delta), misfit, iterations, solved)
+    return LinearizedLimit(w + delta, after, _norm(delta), misfit, iterations, solved)

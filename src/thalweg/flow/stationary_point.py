@@ -1,6 +1,6 @@
-"""From near the limit of a flow to the limit itself: no gradient left that could lead on.
+"""From a linearised limit to the stationary point next to it, where the gradient vanishes.
 
-Linear limits that agree with each other have seen what is fast. What is slow, a drift along a
+Linearised limits that agree with each other have seen what is fast. What is slow, a drift along a
 valley by weight decay for instance, has a gradient that is lost in theirs, and may still lead far.
 It shows where nothing else is left: at the endpoint, where the gradient vanishes to rounding.
 """
@@ -13,69 +13,69 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from thalweg.flow.finish import Finish, LinearLimit
+from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
 from thalweg.flow.second_difference import rounding_of_gradient
 from thalweg.problems import COST, FlatProblem
 
 ROUNDS = 12  # of linear solves, each for what the one before has left
 TOLERANCE = 1e-2  # of each
 GAIN = 0.5  # by which each must reduce the gradient
-RESTING = 16.0  # units of rounding of the gradient
+VANISHING = 16.0  # units of rounding of the gradient
 
 
-class Gradient(NamedTuple):
-    """The length of the gradient, and of what rounding makes of it."""
+class GradientNorm(NamedTuple):
+    """The norm of the gradient, and of what rounding makes of it."""
 
-    length: float
+    norm: float
     rounding: float
 
     @property
     def vanishes(self) -> bool:
         """Whether nothing is left of the gradient but rounding."""
-        return self.length <= RESTING * self.rounding
+        return self.norm <= VANISHING * self.rounding
 
 
-def gradient_at(problem: FlatProblem, w: Array, sharpness: float) -> Gradient:
+def gradient_norm(problem: FlatProblem, w: Array, sharpness: float) -> GradientNorm:
     """Return `|∇L(w)|` and its rounding, at least one unit of that of `sharpness · |w|`.
 
     Costs three gradients.
     """
-    length, rounding = rounding_of_gradient(problem, w, np.random.default_rng(3))
+    norm, rounding = rounding_of_gradient(problem, w, np.random.default_rng(3))
     least = float(jnp.finfo(w.dtype).eps) * abs(sharpness) * float(jnp.linalg.norm(w))
-    return Gradient(length, max(rounding, least))
+    return GradientNorm(norm, max(rounding, least))
 
 
-def polished(
+def stationary_point_near(
     problem: FlatProblem,
-    limit: LinearLimit,
-    finish: Finish,
+    limit: LinearizedLimit,
+    solver: LinearizedSolver,
     sharpness: float,
     work: float,
     spend: Callable[[float], None],
-) -> LinearLimit | None:
-    """Return the stationary point next to a linear limit, or `None` where it is not to be had.
+) -> LinearizedLimit | None:
+    """Return the stationary point next to a linearised limit, or `None` where it is not to be had.
 
-    Linear limits are taken one after the other, each from where the one before has led, as long as
-    they reduce the gradient and `work`, in units of one gradient, allows.
+    Linearised limits are taken one after the other, each from where the one before has led, as long
+    as they reduce the gradient and `work`, in units of one gradient, allows.
     """
-    gradient = gradient_at(problem, limit.w, sharpness)
+    gradient = gradient_norm(problem, limit.w, sharpness)
     spend(3 * COST.gradient)
     for _ in range(ROUNDS):
         if gradient.vanishes:
             return limit
-        most = int(work / finish.work_of_iteration)
+        most = int(work / solver.work_of_iteration)
         if most < 1:
             return None
-        further = finish.limit(problem, limit.w, TOLERANCE, most)
-        there = gradient_at(problem, further.w, sharpness)
-        spent = finish.work_of(further)
+        further = solver.limit(problem, limit.w, TOLERANCE, most)
+        there = gradient_norm(problem, further.w, sharpness)
+        spent = solver.work_of(further)
         work -= spent
         spend(spent + 3 * COST.gradient)
-        if there.length <= GAIN * gradient.length:
+        if there.norm <= GAIN * gradient.norm:
             limit, gradient = further, there
-        elif finish.inverse is not None:
+        elif solver.inverse is not None:
             # A kernel between samples that is singular lets rounding through.
-            finish = replace(finish, inverse=None)
+            solver = replace(solver, inverse=None)
         else:
             return further if there.vanishes else None
     return None

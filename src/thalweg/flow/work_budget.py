@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, TypeVar
 
-from thalweg.flow.method import Progress, Request
+from thalweg.flow.method import FlowProgress, Request
 
 T = TypeVar("T")
-PATIENCE = 0.2  # seconds between two reports to the watcher
-LEAST = 10.0  # gradients, that may always be begun
+REPORT_INTERVAL = 0.2  # seconds between two reports to the watcher
+MIN_WORK = 10.0  # gradients, that may always be begun
 
 
 class Stop(Exception):  # noqa: N818 - not an error: the caller asked for it
@@ -22,10 +22,10 @@ class OutOfBudget(Exception):  # noqa: N818 - not an error: a status of the resu
 
 
 @dataclass
-class Account:
+class TaskWork:
     """The work of one of the tasks of a solve."""
 
-    meter: "Meter"
+    budget: "WorkBudget"
     spent: float = 0.0
 
     def spend(self, work: float) -> None:
@@ -39,39 +39,39 @@ class Account:
             The watcher asked for it.
         """
         self.spent += float(work)
-        self.meter.check()
+        self.budget.check()
 
     @property
     def left(self) -> float:
-        """The work that may still be begun (`Meter.left`)."""
-        return self.meter.left
+        """The work that may still be begun (`WorkBudget.left`)."""
+        return self.budget.left
 
-    def note(self, time: float, loss: float) -> None:
-        """Note where a flow stands."""
-        self.meter.note(time, loss)
+    def record(self, time: float, loss: float) -> None:
+        """Record how far a flow has come."""
+        self.budget.record(time, loss)
 
 
 @dataclass
-class Meter:
+class WorkBudget:
     """Counts gradient evaluations: its own, and those of the tasks of a solve.
 
-    `expected` is a rough forecast of the total, for progress displays only; `standing` returns what
+    `expected` is a rough forecast of the total, for progress displays only; `state` returns what
     the flow can go on from, for the watcher.
     """
 
     request: Request
     expected: float
     own: float = 0.0
-    standing: Callable[[], Any] | None = None
+    state: Callable[[], Any] | None = None
     latest: tuple[float, float] = (0.0, float("nan"))
-    _accounts: list[Account] = field(default_factory=list)
+    _tasks: list[TaskWork] = field(default_factory=list)
     _reported: float = field(default_factory=time.monotonic)
     _first: tuple[float, float] | None = None  # when the first step had been taken, and its work
 
     @property
     def spent(self) -> float:
         """All work so far."""
-        return self.own + sum(account.spent for account in self._accounts)
+        return self.own + sum(task.spent for task in self._tasks)
 
     @property
     def left(self) -> float:
@@ -84,13 +84,13 @@ class Meter:
             now, (first, spent) = time.monotonic(), self._first
             seconds = self.request.began + self.request.max_seconds - now
             work = min(work, seconds * (self.spent - spent) / max(now - first, 1e-3))
-        return max(work, LEAST)
+        return max(work, MIN_WORK)
 
-    def note(self, time_of_flow: float, loss: float) -> None:
-        """Note where a flow stands."""
+    def record(self, time_of_flow: float, loss: float) -> None:
+        """Record how far a flow has come."""
         self.latest = (time_of_flow, loss)
         if self._first is None:  # compiling took most of the time so far
-            self._first = time.monotonic(), self.spent - LEAST
+            self._first = time.monotonic(), self.spent - MIN_WORK
 
     def spend(self, work: float) -> None:
         """Count `work` that is done by itself, in units of one gradient.
@@ -98,7 +98,7 @@ class Meter:
         Raises
         ------
         OutOfBudget, Stop
-            As for `Account.spend`.
+            As for `TaskWork.spend`.
         """
         self.own += float(work)
         if work:
@@ -106,20 +106,20 @@ class Meter:
 
     def check(self) -> None:
         """Report to the watcher if it is time to; raise what ends the solve, if anything does."""
-        if time.monotonic() - self._reported > PATIENCE:
+        if time.monotonic() - self._reported > REPORT_INTERVAL:
             self._report()
         if self.spent >= self.request.max_gradient_evaluations:
             raise OutOfBudget
         if time.monotonic() - self.request.began > self.request.max_seconds:
             raise OutOfBudget
 
-    def open(self, count: int) -> list[Account]:
-        """Return accounts for so many tasks."""
-        accounts = [Account(self) for _ in range(count)]
-        self._accounts += accounts
-        return accounts
+    def add_tasks(self, count: int) -> list[TaskWork]:
+        """Return the work of so many new tasks."""
+        tasks = [TaskWork(self) for _ in range(count)]
+        self._tasks += tasks
+        return tasks
 
-    def by_turns(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
+    def run_in_turn(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
         """Run tasks one after the other; report to the watcher after each.
 
         In the thread of the caller: what a loss is may depend on settings that hold for one thread
@@ -128,7 +128,7 @@ class Meter:
         Raises
         ------
         OutOfBudget, Stop
-            As for `Account.spend`.
+            As for `TaskWork.spend`.
         """
         results = []
         for task in tasks:
@@ -141,7 +141,7 @@ class Meter:
             return
         spent = self.spent
         fraction = spent / (spent + max(self.expected - spent, 0.1 * spent, 1))
-        stop = self.request.report(Progress(*self.latest, spent, fraction, self.standing))
+        stop = self.request.report(FlowProgress(*self.latest, spent, fraction, self.state))
         self._reported = time.monotonic()
         if stop:
             raise Stop

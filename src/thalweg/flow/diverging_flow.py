@@ -1,4 +1,4 @@
-"""Tell a flow that runs away to infinity, where the loss has an infimum but no minimum."""
+"""Tell a flow that diverges to infinity, where the loss has an infimum but no minimum."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,8 +12,8 @@ STEADY = 10.0  # factor within which curvature times time must stay over all of 
 SHRINKS = 0.7  # of the move in the decade before: less is a decay
 
 
-class Mark(NamedTuple):
-    """Where a flow stood once in each decade of its time."""
+class DecadeSample(NamedTuple):
+    """The state of a flow once in each decade of its time."""
 
     time: float
     loss: float
@@ -21,17 +21,17 @@ class Mark(NamedTuple):
     w: Array
 
 
-def runs_away(marks: Sequence[Mark]) -> bool:
+def diverges(decades: Sequence[DecadeSample]) -> bool:
     """Return whether the flow moves as far in each decade of time, while the curvature vanishes.
 
     Where the loss falls towards an infimum that it does not attain, parameters grow like the
     logarithm of time or faster, and the curvature falls like the inverse of time: that of a
     minimum would stay. A minimum without curvature is approached in ever shorter moves.
     """
-    if len(marks) <= DECADES:
+    if len(decades) <= DECADES:
         return False
-    last = marks[-DECADES - 1 :]
-    rates = [mark.time * mark.curvature for mark in last]
+    last = decades[-DECADES - 1 :]
+    rates = [sample.time * sample.curvature for sample in last]
     if not (min(rates) > 0 and max(rates) < STEADY * min(rates)):
         return False
     moves = [float(jnp.linalg.norm(after.w - before.w)) for before, after in pairwise(last)]

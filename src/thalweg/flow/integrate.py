@@ -1,0 +1,388 @@
+"""Integrate the flow at one tolerance until the sharpness at its limit is known."""
+
+from dataclasses import dataclass, replace
+from math import inf, isfinite, nan
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import NDArray
+
+from thalweg.curvature import Eigenpairs, top_eigenpairs
+from thalweg.flow.diverging_flow import DecadeSample, diverges
+from thalweg.flow.failure import is_unbounded, non_finite_status
+from thalweg.flow.limit_estimate import Limit, LimitEstimate
+from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
+from thalweg.flow.one_sided_sharpness import SharpnessRange, nearest_jump, one_sided_sharpness
+from thalweg.flow.rkc import length_of
+from thalweg.flow.saddle import leaves_saddle, lowest_curvature
+from thalweg.flow.solution import Status
+from thalweg.flow.stationary_point import stationary_point_near
+from thalweg.flow.step import FlowState, rkc2_step, start, trial_step
+from thalweg.flow.step_record import Endpoint, StepFunction, StepRecord
+from thalweg.flow.work_budget import TaskWork
+from thalweg.problems import COST, FlatProblem
+
+BOUND_TOLERANCE = 0.03  # relative residual of the eigenvalue behind the spectral bound
+BOUND_MARGIN = 1.06
+BOUND_WORK = 300.0  # work of steps after which the spectral bound is renewed
+STOPPING_TOLERANCE = 0.4  # of rtol: the error that stopping early may leave
+FIRST_ESTIMATE_LOSS, FIRST_ESTIMATE_WORK = 2e-3, 1800.0  # relative loss, or work
+ESTIMATE_SHARE = 0.2  # of the work of the steps so far: what one estimate of the limit may cost
+REMAINING_SHARE = 0.3  # of the way to the limit, the longest local error that a step may make
+MIN_ITERATIONS, MAX_ITERATIONS = 15, 5000  # of the linear solve of an estimate
+ALGEBRAIC_DECAY = 10.0  # sharpness times time: more where a flow has come to rest exponentially
+SCALE_CAP = 20.0  # of the way so far: the size at which errors are measured, at most
+ONE_SIDED_TOLERANCE = 1e-5  # of the sharpness on each side of a limit
+DRIFT = 1e-3  # of the size of w: by which a flow at rest would move in as much time again
+SHARPNESS_SLOPE = 0.25  # of the relative distance of two endpoints: a difference of their sharpness
+POLISH_SHARE = 0.5  # of the work of the steps so far: what it may cost to find the endpoint
+
+
+@dataclass(frozen=True)
+class IntegratorState:
+    """An integrator between two steps: all that it takes to go on, bit for bit.
+
+    The fields are those of `FlowIntegrator`; `steps` as an array `(N, 2)`; `spent` is all its work.
+    """
+
+    spent: float
+    state: FlowState
+    eigenvector: Array | None
+    bound: float
+    work_since_bound: float
+    work_of_steps: float
+    next_estimate_loss: float
+    next_estimate_work: float
+    remaining: float
+    growth: float
+    steps: NDArray[np.float64]
+    estimates: list[LimitEstimate]
+    decades: list[DecadeSample]
+
+
+_SCALARS = (
+    *("eigenvector", "bound", "work_since_bound", "work_of_steps"),
+    *("next_estimate_loss", "next_estimate_work", "remaining", "growth"),
+)
+_LISTS = ("steps", "estimates", "decades")  # which only grow
+
+
+class FlowIntegrator:
+    """The flow at one tolerance: its state, its spectral bound, and its estimates of the limit.
+
+    Local errors are kept proportional to the length of a step (an error per unit step): the short
+    steps of the beginning cost little, and errors made there last as long as any. On a network of
+    tanh units this halved the error at equal work, against equal errors in all steps.
+    """
+
+    step: StepFunction = staticmethod(rkc2_step)
+    remaining = inf  # the distance left to go, and the logarithm of the growth of perturbations,
+    growth = 0.0  # where the method knows
+
+    def __init__(
+        self,
+        problem: FlatProblem,
+        w: Array,
+        rtol: float,
+        budget: TaskWork,
+        kernel_inverse: Array | None,
+        eigenvector: Array | None,
+    ):
+        self.problem, self.rtol, self.budget = problem, rtol, budget
+        self.steps: list[tuple[float, float]] = []  # taken: their lengths, and bounds relied on
+        self.kernel_inverse = kernel_inverse
+        self.origin, self.eigenvector = w, eigenvector
+        self.bound = self.work_since_bound = 0.0
+        self.work_of_steps = 0.0
+        self.estimates: list[LimitEstimate] = []
+        self.next_estimate_loss, self.next_estimate_work = -inf, FIRST_ESTIMATE_WORK
+        # Not infinity, which JAX's debugging switches would take for a mistake.
+        self.t_max = self.t_end = float(jnp.finfo(w.dtype).max)
+        self.decades: list[DecadeSample] = []
+        self.state: FlowState | None = None
+        self._snapshot: dict[str, Any] | None = None
+
+    @property
+    def time(self) -> float:
+        """The time that the flow has reached."""
+        return 0.0 if self.state is None else float(self.state.time)
+
+    def snapshot(self) -> IntegratorState | None:
+        """Return the state before the last step; may be called at any time."""
+        if (taken := self._snapshot) is None:
+            return None
+        lists = {name: getattr(self, name)[: taken[name]] for name in _LISTS}
+        lists["steps"] = np.asarray(lists["steps"], float).reshape(-1, 2)
+        return IntegratorState(**(taken | lists))
+
+    def restore(self, saved: IntegratorState) -> None:
+        """Go on from the state of an earlier integrator of the same flow."""
+        self.state, self.budget.spent = saved.state, saved.spent
+        for name in _SCALARS:
+            setattr(self, name, getattr(saved, name))
+        self.steps = [(length, bound) for length, bound in saved.steps.tolist()]
+        self.estimates, self.decades = list(saved.estimates), list(saved.decades)
+        self._take_snapshot(saved.state)
+
+    def integrate(self, tolerance: float) -> Limit:
+        """Integrate on from the current state until the flow ends.
+
+        The local error of a step `h` is kept to `tolerance · h λ`, relative to the size of `w`.
+        """
+        if self.state is None and not self._init():
+            return self.failed_limit(non_finite_status(self.problem, self.origin))
+        state = self.state
+        assert state is not None
+        while True:
+            self.state = state
+            self._take_snapshot(state)
+            ended = self._terminate(state)
+            if ended is not None:
+                return ended
+            bound = BOUND_MARGIN * max(self.bound, 0.0)
+            state = self._advance(state, tolerance)
+            if (length := float(state.time - self.state.time)) > 0:
+                self.steps.append((length, bound))
+            self.budget.record(float(state.time), float(state.loss))
+
+    def _init(self) -> bool:
+        """Find the first state; return whether it could be found."""
+        self._renew_bound(self.origin)
+        if not isfinite(self.bound):
+            return False
+        step = 0.5 / self.bound if self.bound > 0 else 1.0
+        self.state = start(self.problem, self.origin, jnp.asarray(step, self.origin.dtype))
+        self.budget.spend(COST.gradient)
+        self.next_estimate_loss = FIRST_ESTIMATE_LOSS * float(self.state.loss)
+        return True
+
+    def _take_snapshot(self, state: FlowState) -> None:
+        values = {name: getattr(self, name) for name in _SCALARS}
+        counts = {name: len(getattr(self, name)) for name in _LISTS}
+        self._snapshot = {"spent": self.budget.spent, "state": state} | values | counts
+
+    def failed_limit(self, status: Status) -> Limit:
+        """Return the current state as a limit that was not reached for the given reason."""
+        w = self.origin if self.state is None else self.state.w
+        loss = float(self.problem(w))
+        return Limit(w, self.bound, inf, loss, self.eigenvector, status=status)
+
+    def _terminate(self, state: FlowState) -> Limit | None:
+        if not (isfinite(float(state.loss)) and isfinite(self.bound)):
+            return self.failed_limit(non_finite_status(self.problem, state.w))
+        if is_unbounded(self.decades, float(state.loss)):
+            return self.failed_limit(Status.UNBOUNDED)
+        if self._is_at_rest(state):
+            return self._limit_at_rest(state)
+        if (
+            float(state.loss) <= self.next_estimate_loss
+            or self.work_of_steps >= self.next_estimate_work
+        ):
+            limit = self._estimate_limit(state)
+            if limit is not None:
+                return limit
+        self._sample_decade(state)
+        return self.failed_limit(Status.NO_MINIMISER_FOUND) if diverges(self.decades) else None
+
+    def _sample_decade(self, state: FlowState) -> None:
+        time = float(state.time)
+        if time > 0 and not (self.decades and time < 10 * self.decades[-1].time):
+            self._renew_bound(state.w)
+            self.decades.append(DecadeSample(time, float(state.loss), self.bound, state.w))
+
+    def _limit_at_rest(self, state: FlowState) -> Limit:
+        if self._is_drifting(state):
+            return self.failed_limit(Status.NO_MINIMISER_FOUND)
+        record = self._step_record((Endpoint(len(self.steps), None, 0.0, state.w),), 0.0)
+        pairs = self._sharpness_at(state.w)
+        value = abs(float(pairs.values[0]))
+        # A minimum with less curvature than the inverse of the time is approached algebraically.
+        error = value if 0 < float(state.time) * value < ALGEBRAIC_DECAY else 0.0
+        limit = self._limit(state.w, float(state.loss), pairs, error, record)
+        return self._classified(limit, state) or replace(limit, status=Status.SADDLE)
+
+    def _is_drifting(self, state: FlowState) -> bool:
+        """Whether a flow as slow as rounding has been moving, and would, in as much time again."""
+        before = [sample.w for sample in self.decades if sample.time < 0.5 * float(state.time)]
+        if not before:
+            return False
+        moved, would = _norm(state.w - before[-1]), float(state.time) * _norm(state.velocity)
+        # What rounding alone would seem to lead to has not been gone.
+        return min(moved, would) > DRIFT * self._size(state.w) and moved > 0.5 * would
+
+    def _renew_bound(self, w: Array) -> None:
+        if not bool(jnp.all(jnp.isfinite(w))):
+            self.bound = nan
+            return
+        pairs = self._eigenpairs(w, BOUND_TOLERANCE, self.eigenvector, 200)
+        self.bound = float(pairs.values[0] + pairs.residuals[0])
+        self.work_since_bound = 0.0
+        if isfinite(self.bound):
+            self.eigenvector = pairs.vectors[:, 0]
+        self.budget.spend(COST.hessian_product * pairs.matvecs)
+
+    def _advance(self, state: FlowState, tolerance: float) -> FlowState:
+        # Where nothing curves upwards there is no stability limit: any positive bound will do.
+        least = float(jnp.finfo(state.w.dtype).tiny) ** 0.5
+        bound = BOUND_MARGIN * max(self.bound, least)
+        size = self._scale(state)
+        atol = tolerance * size * max(float(state.step) * bound, 10.0)
+        if self.estimates:  # errors as long as what is left to go would keep it from its limit
+            left = self.estimates[-1].limit.length
+            atol = min(atol, max(REMAINING_SHARE * left, tolerance * size))
+        t_end = min(self.t_end, float(state.time) + self._longest_step(bound))
+        trial = trial_step(self.problem, state, bound, atol, t_end)
+        self.count_steps(trial.gradients, trial.state.w, is_bound_stale=not trial.taken)
+        return trial.state
+
+    def _longest_step(self, bound: float) -> float:
+        """Return the length of a step that takes all the work that is left."""
+        return length_of(self.budget.left) / bound
+
+    def count_work(self, work: float) -> None:
+        """Count the work of steps."""
+        self.work_of_steps += work
+        self.budget.spend(work)
+
+    def count_steps(self, work: float, w: Array, is_bound_stale: bool) -> None:
+        """Count the work of steps that ended at `w`, and renew the spectral bound when due."""
+        self.work_since_bound += work
+        self.count_work(work)
+        if self.work_since_bound > BOUND_WORK or is_bound_stale:
+            self._renew_bound(w)
+
+    def _scale(self, state: FlowState) -> float:
+        """Return the size of the parameters as far as they take part: errors are relative to it.
+
+        An offset, or a parameter that the loss hardly knows, does not move.
+        """
+        speed = _norm(state.velocity)
+        way = _norm(state.w - self.origin) + speed / max(abs(self.bound), 1e-300)
+        return min(max(_norm(state.w), float(state.step) * speed), SCALE_CAP * way)
+
+    def _size(self, w: Array) -> float:
+        return max(_norm(w), _norm(self.origin))
+
+    def _is_at_rest(self, state: FlowState) -> bool:
+        speed, time = _norm(state.velocity), float(state.time)
+        size = self._size(state.w)
+        # At the rate of the stiffest mode, or of an algebraic decay, nothing is left to go.
+        rate = max(abs(self.bound), 1 / time if time > 0 else 0.0)
+        return speed <= float(jnp.finfo(state.w.dtype).eps) * size * rate
+
+    def _sharpness_at(self, w: Array) -> Eigenpairs:
+        eps = float(jnp.finfo(w.dtype).eps)
+        tol = max(0.05 * self.rtol, 20 * eps)
+        pairs = self._eigenpairs(w, tol, None, 2000)  # cold: nothing can have overtaken
+        self.budget.spend(COST.hessian_product * pairs.matvecs)
+        return pairs
+
+    def _eigenpairs(self, w: Array, tol: float, start: Array | None, most: int) -> Eigenpairs:
+        most = min(most, int(self.budget.left / COST.hessian_product))
+        return top_eigenpairs(self.problem, w, tol=tol, start=start, max_products=most)
+
+    def _limit(
+        self, w: Array, loss: float, top: Eigenpairs, error: float, record: StepRecord | None = None
+    ) -> Limit:
+        error += float(top.residuals[0]) if top.converged else inf
+        value = float(top.values[0])
+        return Limit(w, value, error, loss, top.vectors[:, 0], step_record=record)
+
+    def _step_record(self, endpoints: tuple[Endpoint, ...], stopping: float) -> StepRecord:
+        lengths, bounds = np.asarray(self.steps).reshape(-1, 2).T
+        work = self.work_of_steps / max(lengths.size, 1)
+        return StepRecord(self.step, lengths, bounds, endpoints, stopping, work)
+
+    def _estimate_limit(self, state: FlowState) -> Limit | None:
+        limit, solver, work = self._linearize(state)
+        pairs = self._sharpness_at(limit.w) if self._is_useful(limit) else None
+        estimate = LimitEstimate(len(self.steps), solver, work, limit, float(state.loss), pairs)
+        self.next_estimate_loss = estimate.next_estimate_loss
+        self.next_estimate_work = 2 * self.work_of_steps + FIRST_ESTIMATE_WORK
+        if pairs is None:
+            return None
+        error = max((estimate.error_from(earlier) for earlier in self.estimates), default=inf)
+        self.estimates.append(estimate)
+        if error > self._tolerated(estimate.sharpness):
+            return None
+        return self._limit_at(state, estimate, error)
+
+    def _limit_at(self, state: FlowState, estimate: LimitEstimate, error: float) -> Limit | None:
+        """Return the stationary point at an estimate, unless the sharpness there differs."""
+        end = stationary_point_near(
+            *(self.problem, estimate.limit, estimate.solver, estimate.sharpness),
+            *(min(POLISH_SHARE * self.work_of_steps, self.budget.left), self.budget.spend),
+        )
+        if end is None:
+            return None
+        pairs = self._sharpness_at(end.w)
+        error = max(error, abs(float(pairs.values[0]) - estimate.sharpness))
+        if not error <= self._tolerated(estimate.sharpness):
+            return None
+        earlier = self.estimates[-2]
+        endpoints = (estimate.endpoint(), earlier.endpoint())
+        record = self._step_record(endpoints, estimate.error_ratio(earlier))
+        return self._classified(self._limit(end.w, float(end.loss), pairs, error, record), state)
+
+    def _classified(self, limit: Limit, state: FlowState) -> Limit | None:
+        """Return the limit, as a saddle if it is one; `None` if the flow will leave that saddle.
+
+        A least-squares loss of about zero is a global minimum, and costs nothing to recognise.
+        """
+        scale = abs(limit.sharpness) * float(jnp.vdot(limit.w, limit.w))
+        if self.problem.is_least_squares and limit.loss <= 1e-6 * scale:
+            return limit
+        most = int(self.budget.left / COST.hessian_product)
+        lowest = lowest_curvature(self.problem, limit.w, limit.sharpness, most)
+        self.budget.spend(COST.hessian_product * lowest.products)
+        if not lowest.is_downwards:
+            return limit
+        if leaves_saddle(lowest, state.velocity, self._size(limit.w)):
+            return None
+        return replace(limit, status=Status.SADDLE)
+
+    def one_sided_range(self, w: Array) -> SharpnessRange | None:
+        """Return the spread of the sharpness beside `w`, where gradient or curvature jump there."""
+        distance, work = nearest_jump(self.problem, w)
+        self.budget.spend(work)
+        if distance == inf:
+            return None
+        spread = one_sided_sharpness(self.problem, w, distance, ONE_SIDED_TOLERANCE)
+        self.budget.spend(spread.work)
+        return spread
+
+    def slope_of_sharpness(self, limit: Limit) -> float:
+        """Return by how much the sharpness is guessed to change from endpoint to endpoint.
+
+        Per distance, among the endpoints beside `limit` that small errors of the way may lead to.
+        """
+        size = self._size(limit.w)
+        return SHARPNESS_SLOPE * abs(limit.sharpness) / size if size > 0 else 0.0
+
+    def _tolerated(self, sharpness: float) -> float:
+        return STOPPING_TOLERANCE * self.rtol * abs(sharpness)
+
+    def _is_useful(self, limit: LinearizedLimit) -> bool:
+        return limit.is_useful
+
+    def _linearize(self, state: FlowState) -> tuple[LinearizedLimit, LinearizedSolver, float]:
+        tolerance = min(0.1, 800 * self.rtol)
+        affordable = MIN_ITERATIONS + 0.5 * ESTIMATE_SHARE * self.work_of_steps
+        # Where zero loss lies ahead, the loss falls at least like a power of time.
+        speed = _norm(state.velocity)
+        falls = float(state.time) * speed**2 > 0.1 * float(state.loss) or float(state.time) == 0
+        by_residuals = self.problem.is_least_squares and falls
+        solver = LinearizedSolver(by_residuals, self.kernel_inverse if by_residuals else None)
+        most = int(min(affordable, MAX_ITERATIONS, self.budget.left / solver.work_of_iteration))
+        limit = solver.limit(
+            self.problem, state.w, tolerance if by_residuals else tolerance / 10, most
+        )
+        work = solver.work_of(limit)
+        self.budget.spend(work)
+        return limit, replace(solver, iterations=limit.iterations), work
+
+
+def _norm(v: Array) -> float:
+    return float(jnp.linalg.norm(v))

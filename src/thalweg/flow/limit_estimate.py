@@ -1,0 +1,83 @@
+"""The limit of a flow: estimated by that of the linearised flow, or reached, at rest."""
+
+from dataclasses import dataclass
+from math import inf, isfinite, nan
+
+from jaxtyping import Array
+
+from thalweg.curvature import Eigenpairs
+from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
+from thalweg.flow.solution import Status
+from thalweg.flow.step_record import Endpoint, StepRecord
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The end of a flow as integrated at one tolerance.
+
+    `error` bounds what is missing from stopping early and from the eigensolver, not the error of
+    the integration. `status` is `None` at a minimum; then `step_record` says how it was reached.
+    """
+
+    w: Array
+    sharpness: float
+    error: float
+    loss: float
+    eigenvector: Array | None
+    status: Status | None = None
+    step_record: StepRecord | None = None
+
+
+@dataclass(frozen=True)
+class LimitEstimate:
+    """The limit of a flow, estimated by that of the flow linearised after so many `steps`.
+
+    `solver` repeats it from another point, with as many iterations.
+    """
+
+    steps: int
+    solver: LinearizedSolver
+    work: float
+    limit: LinearizedLimit
+    loss: float
+    pairs: Eigenpairs | None
+
+    @property
+    def sharpness(self) -> float:
+        """The sharpness at the limit, NaN where it was not computed."""
+        return float(self.pairs.values[0]) if self.pairs is not None else nan
+
+    def error_from(self, earlier: "LimitEstimate") -> float:
+        """Return an estimate of the error of the sharpness, from an earlier estimate of the limit.
+
+        A change may be small by accident: all earlier ones are asked. Two estimates from nearly the
+        same point do not tell that either is right (infinity).
+        """
+        part = self.error_ratio(earlier)
+        return part * abs(self.sharpness - earlier.sharpness) if part < inf else inf
+
+    def error_ratio(self, earlier: "LimitEstimate") -> float:
+        """Return the error in units of the change since an earlier estimate.
+
+        The error of a linearised limit is about quadratic in its length.
+        """
+        length = self.limit.length
+        ratio = (earlier.limit.length / length) ** 2 if length > 0 else inf
+        return min(1.0, 2.0 / (ratio - 1)) if ratio >= 2 else inf
+
+    def endpoint(self) -> Endpoint:
+        """Return this estimate as an endpoint."""
+        return Endpoint(self.steps, self.solver, self.work, self.limit.w)
+
+    @property
+    def next_estimate_loss(self) -> float:
+        """The loss at which the next estimate is worth its price.
+
+        A misfit falls like the length of the linearised limit, about as the root of the loss.
+        """
+        if self.pairs is not None:
+            return 0.2 * self.loss
+        misfit = self.limit.misfit
+        if not (self.limit.solved and isfinite(misfit)):
+            return 0.12 * self.loss
+        return self.loss * min(0.2, max(1e-3, (0.4 / misfit) ** 2))
