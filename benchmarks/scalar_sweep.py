@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from thalweg.scalar import scalar_sweep
-from thalweg.scalar.outcomes import LOOK
+from thalweg.scalar.outcomes import PROBE_STEPS
 
 
 def by_numpy(ws, step_size, steps):
@@ -26,7 +26,7 @@ def by_numpy(ws, step_size, steps):
     inside = np.ones(w.shape[1], bool)
     rises = np.zeros(w.shape[1], np.int32)
     last = np.full(w.shape[1], np.inf)
-    for step in range(steps + LOOK):
+    for step in range(steps + PROBE_STEPS):
         if step == steps:
             loss = 0.5 * (np.prod(w, axis=0) - 1) ** 2
             counted = rises + ((loss > last) & (loss > 1e-26))
@@ -75,12 +75,12 @@ def main():
     assert np.mean(sweep.loss_rises[0, :few] == rises) > 0.99
 
     print(
-        f"{options.starts} starts, depth {options.depth}, {options.steps} + {LOOK} steps, "
+        f"{options.starts} starts, depth {options.depth}, {options.steps} + {PROBE_STEPS} steps, "
         f"{os.cpu_count()} processors"
     )
     rates = {}
     for name, times in seconds.items():
-        steps = sizes.get(name, few) * (options.steps + LOOK)
+        steps = sizes.get(name, few) * (options.steps + PROBE_STEPS)
         rates[name] = steps / min(times[1:])
         print(f"{name}: {rates[name] / 1e6:.1f} million steps/s (best), first run {times[0]:.2f} s")
     print(f"sweep / plain NumPy: {rates['sweep'] / rates['plain NumPy']:.1f}")

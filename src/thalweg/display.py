@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from thalweg.runs.wording import rise_told
+from thalweg.runs.wording import describe_rise
 
 if TYPE_CHECKING:  # slow to import
     from tqdm import tqdm
@@ -153,8 +153,8 @@ def table(summary: dict[str, Any]) -> str:
     rows = [head, *(_row(run) for run in summary["runs"])]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
-    rises = [(run, rise_told(_of_limit(run)["monotonicity"])) for run in summary["runs"]]
-    told = [f"step size {run['step_size']:g}, {limit}: {rise}" for run, rise in rises if rise]
+    rises = [(run, describe_rise(_of_limit(run)["monotonicity"])) for run in summary["runs"]]
+    described = [f"step size {run['step_size']:g}, {limit}: {rise}" for run, rise in rises if rise]
     advice = [
         f"step size {run['step_size']:g}: {a}" for run in summary["runs"] for a in run["advice"]
     ]
@@ -166,7 +166,7 @@ def table(summary: dict[str, Any]) -> str:
         for run in summary["runs"]
         if "certificate" in run
     ]
-    return "\n".join(line.rstrip() for line in (*lines, *told, *advice, work, *certificates))
+    return "\n".join(line.rstrip() for line in (*lines, *described, *advice, work, *certificates))
 
 
 def _row(run: dict[str, Any]) -> tuple[str, ...]:

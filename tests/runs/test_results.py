@@ -235,7 +235,7 @@ def test_a_failed_write_keeps_the_old_file_and_no_temporary_one(tmp_path):
     folder.write_config({"a": 1})
 
     def fail():
-        with folder.replacing(folder.config) as temporary:
+        with folder.atomic_write(folder.config) as temporary:
             assert temporary.parent == tmp_path
             assert temporary.name.endswith("config.json")
             temporary.write_text("{")

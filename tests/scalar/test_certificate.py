@@ -13,7 +13,7 @@ import pytest
 
 import thalweg as tw
 from thalweg.scalar import rigorous
-from thalweg.scalar.trace import Run
+from thalweg.scalar.trace import ScalarRun
 
 flint = pytest.importorskip("flint")
 
@@ -207,7 +207,7 @@ def test_balls_that_are_wide_decide_nothing():
 
 def test_too_few_bits_are_said_and_the_precision_is_put_back():
     before = flint.ctx.prec
-    run = Run(np.array([2.0, 1.5, 1.0, 0.7, 0.3]), 0.42, 1000, 1.0)
+    run = ScalarRun(np.array([2.0, 1.5, 1.0, 0.7, 0.3]), 0.42, 1000, 1.0)
     trace = rigorous.trace_rigorous(run, most_bits=128)
     assert trace.lost or trace.open
     assert trace.bracket is None

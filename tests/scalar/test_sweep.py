@@ -10,7 +10,7 @@ import pytest
 
 import thalweg as tw
 from thalweg.scalar import sweep as sweep_module
-from thalweg.scalar.descent import gradient_step, settled_sharpness
+from thalweg.scalar.descent import gradient_step, sharpness_near_minimum
 
 
 def path(w, eta, steps, y):
@@ -165,7 +165,10 @@ def test_steps_serve_zeros_and_the_sharpness_is_of_first_order():
         near = np.array([1.0 + offset, 2.0, 0.5])
         exact = np.linalg.eigvalsh(hessian(near, 1.0))[-1]
         errors.append(
-            abs(float(settled_sharpness(jnp.asarray(near[:, None]), jnp.asarray(1.0))[0]) - exact)
+            abs(
+                float(sharpness_near_minimum(jnp.asarray(near[:, None]), jnp.asarray(1.0))[0])
+                - exact
+            )
         )
     assert errors[0] < 1e-4
     assert errors[1] < 0.02 * errors[0]  # of second order

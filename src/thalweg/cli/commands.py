@@ -21,7 +21,7 @@ from thalweg.cli.options import BadInputError, parse
 from thalweg.display import Lenient, lenient_streams, table
 from thalweg.experiments import EXPERIMENTS, Experiment, Study
 from thalweg.runs.budget import Budget
-from thalweg.runs.claim import Claim
+from thalweg.runs.claim import RunClaim
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.interruption import Interruption
 from thalweg.runs.stored import experiment_of
@@ -171,7 +171,7 @@ def _run_experiment(config: Experiment, output: _Output, budget: _Budget) -> int
     with mistakes_of_the_caller():  # before the seconds that importing JAX takes
         config.check()
         limits = budget.checked()
-        claim = Claim.of_new_run(config, output.out, overwrite=output.overwrite)
+        claim = RunClaim.of_new_run(config, output.out, overwrite=output.overwrite)
     try:
         with claim.guarding():
             _start_jax()

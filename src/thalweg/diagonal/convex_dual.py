@@ -72,7 +72,7 @@ class DiagonalLimit(NamedTuple):
     iterations: Int[Array, ""]
 
 
-class _State(NamedTuple):
+class _NewtonState(NamedTuple):
     a: Float[Array, " k"]
     length: Float[Array, ""]  # of the last undamped Newton step, as `_lengths` measures it
     iterations: Int[Array, ""]
@@ -93,7 +93,7 @@ def dual_coordinates(x: Float[Array, "n d"], y: Float[Array, " n"]) -> DualCoord
     return DualCoordinates(right.T, values, in_rank, coefficients, unfitted)
 
 
-def _grown(start: Float[Array, " d"], e: Float[Array, " d"], depth: int) -> Float[Array, " d"]:
+def _u_at(start: Float[Array, " d"], e: Float[Array, " d"], depth: int) -> Float[Array, " d"]:
     """Return `u` at `e`, from `start`: NaN or infinite off the domain."""
     if depth == 2:
         return start * jnp.exp(e)
@@ -102,10 +102,10 @@ def _grown(start: Float[Array, " d"], e: Float[Array, " d"], depth: int) -> Floa
     return start * jnp.where(base > 0, base, jnp.nan) ** (-1 / exponent)
 
 
-def _moved(
+def _uv_at(
     u0: Float[Array, " d"], v0: Float[Array, " d"], e: Float[Array, " d"], depth: int
 ) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
-    return _grown(u0, e, depth), _grown(v0, -e, depth)
+    return _u_at(u0, e, depth), _u_at(v0, -e, depth)
 
 
 def _difference(u: Float[Array, " d"], v: Float[Array, " d"], depth: int) -> Float[Array, " d"]:
@@ -191,7 +191,7 @@ def _start(
     a = coordinates.range.T @ e
 
     def dual(a: Float[Array, " k"]) -> Float[Array, ""]:
-        u, v = _moved(u0, v0, coordinates.range @ a, depth)
+        u, v = _uv_at(u0, v0, coordinates.range @ a, depth)
         return 0.5 * (jnp.vdot(u, u) + jnp.vdot(v, v)) - jnp.vdot(coordinates.coefficients, a)
 
     return jnp.where(dual(a) < dual(jnp.zeros_like(a)), a, 0.0)  # not where NaN
@@ -203,17 +203,17 @@ def _newton(
     v0: Float[Array, " d"],
     near: tuple[Float[Array, " d"], Float[Array, " d"]],
     depth: int,
-) -> _State:
+) -> _NewtonState:
     """Minimise the dual by Newton steps, damped by `_damping`, from `_start`."""
     vectors = coordinates.range
     eps = jnp.finfo(u0.dtype).eps
 
-    def unfinished(state: _State) -> Bool[Array, ""]:
+    def unfinished(state: _NewtonState) -> Bool[Array, ""]:
         going = (state.length > 8 * eps) & ~state.stalled
         return going & (state.iterations < _MAX_ITERATIONS)
 
-    def body(state: _State) -> _State:
-        u, v = _moved(u0, v0, vectors @ state.a, depth)
+    def body(state: _NewtonState) -> _NewtonState:
+        u, v = _uv_at(u0, v0, vectors @ state.a, depth)
         gradient = vectors.T @ _difference(u, v, depth) - coordinates.coefficients
         factor = _factor(coordinates, depth * _weights(u, v, depth))
         step = -solve_triangular(factor, solve_triangular(factor, gradient, trans=1))
@@ -221,9 +221,9 @@ def _newton(
         # Convergence is quadratic there: a step that does not halve is rounding.
         stalled = (length < 1e-4) & (length > 0.5 * state.length) | ~jnp.isfinite(length)
         a = jnp.where(stalled, state.a, state.a + _damping(length, depth) * step)
-        return _State(a, length, state.iterations + 1, stalled)
+        return _NewtonState(a, length, state.iterations + 1, stalled)
 
-    start = _State(
+    start = _NewtonState(
         _start(coordinates, u0, v0, near, depth),
         jnp.asarray(jnp.inf, u0.dtype),
         jnp.asarray(0, jnp.int32),
@@ -286,7 +286,7 @@ def solve(
     """
     state = _newton(coordinates, u0, v0, near, depth)
     e = coordinates.range @ state.a
-    u, v = _moved(u0, v0, e, depth)
+    u, v = _uv_at(u0, v0, e, depth)
     weights = _weights(u, v, depth)
     scaled = coordinates.vectors * coordinates.values[None]  # V S
 

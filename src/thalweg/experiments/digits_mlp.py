@@ -40,9 +40,10 @@ class DigitsMLP(DescentExperiment):
 
         from thalweg.data import digits
         from thalweg.models import mlp, mlp_init
-        from thalweg.models.parameters import made
+        from thalweg.models.parameters import init_if_fits
         from thalweg.problems import Supervised
 
         x, y = digits(self.samples)
         widths = (x.shape[1], *self.widths, y.shape[1])
-        return Supervised(mlp, x, y), made(lambda: mlp_init(jax.random.key(self.seed), widths))
+        w = init_if_fits(lambda: mlp_init(jax.random.key(self.seed), widths))
+        return Supervised(mlp, x, y), w

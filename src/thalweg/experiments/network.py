@@ -100,13 +100,13 @@ class _Network(DescentExperiment):
         import jax
 
         from thalweg.data import load_images, training_data
-        from thalweg.models.parameters import made
+        from thalweg.models.parameters import init_if_fits
         from thalweg.problems import Supervised
 
         images = load_images(self.data, self.data_dir)
         x, y = training_data(images, self.samples, self.image_size, self.data_seed)
         network, image, outputs = self.chosen, x.shape[1:], y.shape[1]
-        start = made(lambda: network.init(jax.random.key(self.seed), image, outputs))
+        start = init_if_fits(lambda: network.init(jax.random.key(self.seed), image, outputs))
         problem = Supervised(
             partial(network.predict, activation=ACTIVATIONS[self.activation]),
             x,
@@ -152,7 +152,7 @@ def network_experiment(architectures: Mapping[str, type[Architecture]]) -> type[
             found.setdefault(one.name, []).append(entry)
     if taken := {one.name for one in fields(_Network)} & set(found):
         raise ValueError(f"{min(taken)!r} is an option of every network: name it otherwise")
-    told = "".join(_told(name, several) for name, several in found.items())
+    entries = "".join(_docstring_entry(name, several) for name, several in found.items())
     return make_dataclass(
         "Network",
         [
@@ -162,7 +162,7 @@ def network_experiment(architectures: Mapping[str, type[Architecture]]) -> type[
         ],
         bases=(_Network,),
         namespace={
-            "__doc__": f"{(_Network.__doc__ or '').rstrip()}\n{told}",
+            "__doc__": f"{(_Network.__doc__ or '').rstrip()}\n{entries}",
             "__module__": __name__,
             "architectures": architectures,
         },
@@ -191,7 +191,7 @@ def _agree(several: _Several) -> bool:
     return all(one.default == first.default for *_, one in several)
 
 
-def _told(name: str, several: _Several) -> str:
+def _docstring_entry(name: str, several: _Several) -> str:
     """Return the entry of a docstring: what the option is, for whom."""
     phrases: dict[str, list[str]] = {}
     for architecture, *_, one in several:

@@ -52,7 +52,7 @@ class Scalar(DescentExperiment):
         """Settle depth and start by each other, so that what is stored says both."""
         depth = self.depth if self.depth is not None else len(self.init or _INIT)
         object.__setattr__(self, "depth", depth)
-        object.__setattr__(self, "init", _made(depth) if self.init is None else self.init)
+        object.__setattr__(self, "init", _default_start(depth) if self.init is None else self.init)
 
     def check(self) -> None:
         """As for every experiment, and the start."""
@@ -108,7 +108,7 @@ class Scalar(DescentExperiment):
         return ScalarNetwork(self.depth, self.target), jnp.asarray(self.init, float)
 
 
-def _made(depth: int) -> tuple[float, ...]:
+def _default_start(depth: int) -> tuple[float, ...]:
     """Return the start for a depth: a geometric sequence from 3 with the product of `_INIT`."""
     if depth == len(_INIT):
         return _INIT

@@ -9,7 +9,7 @@ from msgspec import Meta
 from thalweg.basics.checks import Few, Moderate
 from thalweg.basics.memory import check_fits
 from thalweg.runs.experiment import Study
-from thalweg.runs.wording import rise_told
+from thalweg.runs.wording import describe_rise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,13 +98,13 @@ class ScalarPlane(Study):
         """Return one line for each path."""
         lines = []
         for run in summary["runs"]:
-            final, told = run["final"], run["monotonicity"]
-            rise = rise_told(told)
+            final, counts = run["final"], run["monotonicity"]
+            rise = describe_rise(counts)
             lines.append(
                 f"step size {run['step_size']:g}, 2/η = {run['threshold']:.5g}: {run['status']}, "
                 f"loss {_shown(final['loss'])}, GFS sharpness {_shown(final['gfs_sharpness'])}: "
-                f"{told['verdict']} ({told['falls']} falls, {told['rises']} rises, "
-                f"{told['undecided']} undecided)" + (f"; {rise}" if rise else "")
+                f"{counts['verdict']} ({counts['falls']} falls, {counts['rises']} rises, "
+                f"{counts['undecided']} undecided)" + (f"; {rise}" if rise else "")
             )
         return "\n".join([*lines, f"{summary['seconds']:.1f} s"])
 

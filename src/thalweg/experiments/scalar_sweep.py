@@ -113,19 +113,19 @@ class ScalarSweepStudy(Study):
             runs = [run for run in summary["runs"] if run["depth"] == depth]
             total = self.starts * len(runs)
             ended = {name: sum(run["outcomes"][name] for run in runs) for name in _names()}
-            told = {
+            counts = {
                 name: sum(run["monotonicity"][name] for run in runs)
                 for name in ("falls", "rises", "undecided")
             }
             shares = ", ".join(
-                f"{_spoken(name)} {count / total:.1%}" for name, count in ended.items() if count
+                f"{_in_words(name)} {count / total:.1%}" for name, count in ended.items() if count
             )
             lines.append(f"depth {depth}: {total:,} runs: {shares}")
-            if measured := sum(told.values()):
+            if measured := sum(counts.values()):
                 lines.append(
                     f"  GFS sharpness, at {measured:,} steps: fell at "
-                    f"{told['falls'] / measured:.3%}, rose at {told['rises'] / measured:.4%}, "
-                    f"could not be told at {told['undecided'] / measured:.3%}"
+                    f"{counts['falls'] / measured:.3%}, rose at {counts['rises'] / measured:.4%}, "
+                    f"could not be told at {counts['undecided'] / measured:.3%}"
                 )
         lines.append(f"{summary['seconds']:.1f} s, {summary['gradient_evaluations']:,} gradients")
         return "\n".join(lines)
@@ -136,11 +136,11 @@ class ScalarSweepStudy(Study):
 
         size = float(found.step_size[run])
         stable = np.isfinite(found.sharpness[run])
-        told = {
+        counts = {
             name: int(getattr(found, name)[run].sum()) for name in ("falls", "rises", "undecided")
         }
-        verdict = "not decreasing" if told["rises"] else "undecided"
-        if told["falls"] and not told["rises"] and not told["undecided"]:
+        verdict = "not decreasing" if counts["rises"] else "undecided"
+        if counts["falls"] and not counts["rises"] and not counts["undecided"]:
             verdict = "decreasing"
         starts = found.outcome.shape[1]
         return {
@@ -157,7 +157,7 @@ class ScalarSweepStudy(Study):
                 "gfs_sharpness": None,
                 "gfs_sharpness_error": None,
             },
-            "monotonicity": {"verdict": verdict, **told, "largest_possible_rise": None},
+            "monotonicity": {"verdict": verdict, **counts, "largest_possible_rise": None},
             "gradient_evaluations": starts * (self.steps + 2 * self.gfs_steps),
         }
 
@@ -211,7 +211,7 @@ def _dataset(found: "ScalarSweep") -> "xr.Dataset":
                 np.full(number, 2 / (found.depth * found.target ** (2 - 2 / found.depth))),
                 {"long_name": "step size beyond which no minimum is stable"},
             ),
-            "outcome_name": [_spoken(name) for name in _names()],
+            "outcome_name": [_in_words(name) for name in _names()],
             "scaled_sharpness": 0.5 * (edges[1:] + edges[:-1]),
         },
     )
@@ -229,5 +229,5 @@ def _names() -> list[str]:
     return [kind.name for kind in ScalarOutcome]
 
 
-def _spoken(name: str) -> str:
+def _in_words(name: str) -> str:
     return name.lower().replace("_", " ")

@@ -74,25 +74,25 @@ def flows_of(dataset: xr.Dataset) -> list[str]:
     return [name for name in names if f"{name}_sharpness" in dataset]
 
 
-_UNSAID = {"gfs": {"label": "GFS sharpness", "symbol": "\\varphi"}}
+_DEFAULT_LABELS = {"gfs": {"label": "GFS sharpness", "symbol": "\\varphi"}}
 """What older results do not say of themselves."""
 
 
 @dataclass(frozen=True)
-class Called:
+class FlowLabels:
     """How a measurement of flows is called: on an axis, and where its error bar is spoken of."""
 
     axis: str
     symbol: str
 
 
-def called(dataset: xr.Dataset, name: str) -> Called:
+def flow_labels(dataset: xr.Dataset, name: str) -> FlowLabels:
     """Return how flows are called: what the measurement says of its value, else its name."""
-    attributes = _UNSAID.get(name, {}) | dataset[variable_of(name)].attrs
+    attributes = _DEFAULT_LABELS.get(name, {}) | dataset[variable_of(name)].attrs
     label, symbol = attributes.get("label", f"{name} sharpness"), attributes.get("symbol")
     if symbol is None:
-        return Called(label, f"the {label}")
-    return Called(f"{label} ${symbol}(w_t)$", f"${symbol}$")
+        return FlowLabels(label, f"the {label}")
+    return FlowLabels(f"{label} ${symbol}(w_t)$", f"${symbol}$")
 
 
 def variable_of(name: str) -> str:
@@ -100,7 +100,7 @@ def variable_of(name: str) -> str:
     return name if name == "sharpness" else f"{name}_sharpness"
 
 
-def alone(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def isolated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which values have no neighbour, so that no line shows them."""
     known = np.concatenate([[False], np.isfinite(values), [False]])
     return known[1:-1] & ~known[:-2] & ~known[2:]

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from thalweg.figures.marks import draw_marks
 from thalweg.figures.measured import (
     Measured,
-    alone,
-    called,
     draw_failures,
     failure_handles,
+    flow_labels,
     flows_of,
+    isolated,
     read,
     variable_of,
 )
@@ -98,7 +98,7 @@ def plot_run(dataset: xr.Dataset) -> Figure:
         colours = [_GREY_OF_MARKS if one else _darker(style.colour) for style in styles]
         marks = draw_marks(list(grid), dataset, colours)
         for name in flows:
-            axes, symbol = grid[panels.index(variable_of(name))], called(dataset, name).symbol
+            axes, symbol = grid[panels.index(variable_of(name))], flow_labels(dataset, name).symbol
             for run, colour in enumerate(colours):
                 marks += draw_rise(axes, dataset, name, run, colour, symbol)
         grid[-1].set_xlabel("gradient descent step $t$")
@@ -160,13 +160,13 @@ def _draw_flows(name: str, axes: Axes, dataset: xr.Dataset, styles: list[_Style]
         # Beneath the points: whether they are above or below it is what the panel is about.
         _draw_threshold(axes, dataset, run, style, zorder=1.5)
     _fit_axis(axes, dataset, name, styles)
-    axes.set_ylabel(called(dataset, name).axis)
+    axes.set_ylabel(flow_labels(dataset, name).axis)
 
 
 def _draw_points(axes: Axes, measured: Measured, style: _Style) -> None:
     """Draw points with their error bars, and the band of those that are as accurate as asked."""
     steps, values, hollow = measured.steps, measured.values, measured.hollow
-    few = np.isfinite(values).sum() <= _MANY_MARKERS or bool(np.any(alone(values)))
+    few = np.isfinite(values).sum() <= _MANY_MARKERS or bool(np.any(isolated(values)))
     # Bars that are not finite are left out; the point is hollow then.
     bars = np.where(np.isfinite(measured.errors), measured.errors, np.nan)
     band = np.where(hollow, np.nan, bars)
@@ -211,8 +211,8 @@ def _fit_axis(axes: Axes, dataset: xr.Dataset, name: str, styles: list[_Style]) 
 def _draw_line(axes: Axes, steps: NDArray[Any], values: NDArray[np.float64], style: _Style) -> None:
     width = 0.7 if len(steps) > _MANY_ON_A_LINE else 1.2
     dots: dict[str, Any] = {}
-    if np.any(lonely := alone(values)):  # which no line shows
-        dots = {"marker": "o", "markersize": 3.5, "markevery": lonely.tolist()}
+    if np.any(single := isolated(values)):  # which no line shows
+        dots = {"marker": "o", "markersize": 3.5, "markevery": single.tolist()}
     axes.plot(steps, values, color=style.colour, linewidth=width, **dots)
 
 
@@ -265,9 +265,8 @@ def _flow_handles(dataset: xr.Dataset, name: str, styles: list[_Style]) -> list[
         largest = max(largest, float(np.max(measured.errors[solid] / sizes, initial=0.0)))
     handles: list[Artist] = []
     if largest > 0:
-        label = (
-            f"error bar of {called(dataset, name).symbol} (relative $\\leq$ {_rounded_up(largest)})"
-        )
+        symbol = flow_labels(dataset, name).symbol
+        label = f"error bar of {symbol} (relative $\\leq$ {_rounded_up(largest)})"
         handles.append(Patch(facecolor=colour, alpha=0.25, label=label))
     if any_hollow:
         handles.append(

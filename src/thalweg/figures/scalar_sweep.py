@@ -27,7 +27,7 @@ _OUTCOMES = {
     "diverged": "#D55E00",
 }
 
-_TOLD: dict[str, tuple[str, str, Any]] = {
+_GFS_STEPS: dict[str, tuple[str, str, Any]] = {
     "falls": ("$\\varphi$ fell", "#0072B2", "-"),
     "undecided": ("$\\varphi$ could not be told", "0.5", (0, (2, 1))),
     "rises": ("$\\varphi$ rose", "#D55E00", "-"),
@@ -45,22 +45,22 @@ def plot_scalar_sweep(dataset: xr.Dataset) -> Figure:
         the coordinates `step_size(run)`, `depth(run)`, `largest_stable(run)`.
     """
     depths = np.unique(dataset["depth"].values)
-    told = sum(int(dataset[name].sum()) for name in ("falls", "rises", "undecided"))
+    compared = sum(int(dataset[name].sum()) for name in ("falls", "rises", "undecided"))
     with mpl.rc_context(STYLE):
         figure = Figure(
-            figsize=(1.2 + 2.6 * len(depths), 6.6 if told else 5.0), layout="constrained"
+            figsize=(1.2 + 2.6 * len(depths), 6.6 if compared else 5.0), layout="constrained"
         )
         grid = figure.subplots(
-            3 if told else 2, len(depths), sharey="row", squeeze=False,
-            height_ratios=(2, 1.5, 1)[: 3 if told else 2],
+            3 if compared else 2, len(depths), sharey="row", squeeze=False,
+            height_ratios=(2, 1.5, 1)[: 3 if compared else 2],
         )  # fmt: skip
         norm = LogNorm(1, max(float(dataset["density"].max()), 2.0))
         for column, depth in zip(grid.T, depths, strict=True):
             part = dataset.isel(run=dataset["depth"].values == depth)
             image = _draw_density(column[0], part, norm)
             _draw_outcomes(column[1], part)
-            if told:
-                _draw_told(column[2], part)
+            if compared:
+                _draw_gfs_steps(column[2], part)
             column[0].set_title(f"depth {depth}")
             column[-1].set_xlabel("step size $\\eta$")
             for axes in column:
@@ -68,7 +68,7 @@ def plot_scalar_sweep(dataset: xr.Dataset) -> Figure:
                 axes.axvline(
                     float(part["largest_stable"][0]), color="black", linewidth=0.8, linestyle=":"
                 )
-        if told:
+        if compared:
             grid[2, 0].set_ylim(top=2)  # shared by the row
         figure.colorbar(image, ax=list(grid[0]), label="runs", pad=0.01)
         _label(grid[:, 0])
@@ -80,10 +80,10 @@ def plot_scalar_sweep(dataset: xr.Dataset) -> Figure:
             for name, colour in _OUTCOMES.items()
             if name in present
         ]
-        if told:
+        if compared:
             handles += [
                 Line2D([], [], color=colour, linestyle=line, marker=".", label=label)
-                for label, colour, line in _TOLD.values()
+                for label, colour, line in _GFS_STEPS.values()
             ]
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
         figure.align_ylabels(list(grid[:, 0]))
@@ -130,11 +130,11 @@ def _draw_outcomes(axes: Axes, part: xr.Dataset) -> None:
     axes.set_ylim(0, 1)
 
 
-def _draw_told(axes: Axes, part: xr.Dataset) -> None:
-    told = {name: part[name].values.sum(axis=1) for name in ("falls", "undecided", "rises")}
-    total = np.maximum(sum(told.values()), 1)
-    for name, (_, colour, line) in _TOLD.items():
-        share = told[name] / total
+def _draw_gfs_steps(axes: Axes, part: xr.Dataset) -> None:
+    counts = {name: part[name].values.sum(axis=1) for name in ("falls", "undecided", "rises")}
+    total = np.maximum(sum(counts.values()), 1)
+    for name, (_, colour, line) in _GFS_STEPS.items():
+        share = counts[name] / total
         axes.plot(
             part["step_size"].values, np.where(share > 0, share, np.nan), color=colour,
             linestyle=line, marker=".", markersize=2, linewidth=1.0,

@@ -10,18 +10,18 @@ from thalweg.basics.memory import check_fits
 COPIES = 4  # at least: iterate, gradient, and what a flow and an eigensolver work on
 
 
-def made(initialise: Callable[[], Any]) -> Any:
+def init_if_fits(initialise: Callable[[], Any]) -> Any:
     """Return what `initialise` does.
 
     Raises
     ------
     ValueError
-        It would not fit into memory. Nothing has been made then.
+        It would not fit into memory. Nothing is allocated then.
 
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> made(lambda: jnp.zeros(2)).shape
+    >>> init_if_fits(lambda: jnp.zeros(2)).shape
     (2,)
     """
     shapes = jax.tree.leaves(jax.eval_shape(initialise))

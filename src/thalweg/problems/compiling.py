@@ -18,7 +18,7 @@ from jaxtyping import PyTree
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Value:
+class _ByValue:
     """A constant without identity, such as a number: equal only to those of the same type."""
 
     def __init__(self, value: Any):
@@ -31,7 +31,7 @@ class _Value:
         return hash(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is _Value and (type(self.value), self.value) == (
+        return type(other) is _ByValue and (type(self.value), self.value) == (
             type(other.value),
             other.value,
         )
@@ -44,11 +44,11 @@ def _weak(constant: Any, forget: Callable[[Any], None] | None = None) -> Callabl
     try:
         return weakref.ref(constant, forget)
     except TypeError:
-        return _Value(constant)
+        return _ByValue(constant)
 
 
 @jax.tree_util.register_static
-class _Output:
+class _OutputStructure:
     """The structure of an output, and its constants, which are often those of the input."""
 
     def __init__(self, structure: Any, constants: tuple[Any, ...]):
@@ -58,7 +58,7 @@ class _Output:
         return hash((self.structure, self.constants))
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is _Output and (self.structure, self.constants) == (
+        return type(other) is _OutputStructure and (self.structure, self.constants) == (
             other.structure,
             other.constants,
         )
@@ -80,10 +80,12 @@ def join(arrays: Any, structure: Any, constants: tuple[Any, ...]) -> PyTree:
     return jax.tree.unflatten(structure, leaves)
 
 
-class Kept(dict[Any, Any]):
-    """What was made for constants, kept as long as all of them live."""
+class ProgramCache(dict[Any, Any]):
+    """What was made for constants, held as long as all of them live."""
 
-    def made(self, structure: Any, constants: tuple[Any, ...], make: Callable[[Any], Any]) -> Any:
+    def get_or_make(
+        self, structure: Any, constants: tuple[Any, ...], make: Callable[[Any], Any]
+    ) -> Any:
         """Return what `make` made of these constants, which are given to it weakly."""
         key = structure, tuple(_weak(constant) for constant in constants)
         if key not in self:
@@ -99,7 +101,7 @@ class Kept(dict[Any, Any]):
 
 def compiled(function: F) -> F:
     """Return `function`, compiled: arrays are arguments, all else is constant, and held weakly."""
-    programs = Kept()
+    programs = ProgramCache()
 
     @wraps(function)
     def call(*args: Any) -> Any:
@@ -108,12 +110,12 @@ def compiled(function: F) -> F:
         def make(weak: tuple[Any, ...]) -> Any:
             @wraps(function)
             def program(arrays: Any) -> Any:
-                made, shape, others = split(function(*join(arrays, structure, weak)))
-                return made, _Output(shape, tuple(map(_weak, others)))
+                arrays, shape, others = split(function(*join(arrays, structure, weak)))
+                return arrays, _OutputStructure(shape, tuple(map(_weak, others)))
 
             return jax.jit(program)
 
-        made, output = programs.made(structure, constants, make)(arrays)
-        return join(made, output.structure, output.constants)
+        arrays, output = programs.get_or_make(structure, constants, make)(arrays)
+        return join(arrays, output.structure, output.constants)
 
     return call  # type: ignore[return-value]

@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
 from thalweg.problems.checks import check_not_traced, with_automatic_axes
-from thalweg.problems.compiling import Kept, join, split
+from thalweg.problems.compiling import ProgramCache, join, split
 
 Params = Any
 Operator = Callable[[Any], Any]
@@ -279,11 +279,11 @@ def flatten(loss: Callable[[Any], Any], w: Params) -> tuple[FlatProblem, Array]:
         raise ValueError("the parameters hold NaN or infinity; start from finite numbers")
     vector, unravel = ravel_pytree(arrays)
     flat = FlatProblem(problem, rest, unravel)
-    _check_scalar(flat, vector, _alike(w))
+    _check_scalar(flat, vector, _hint_at_several(w))
     return flat, vector
 
 
-def _alike(w: Params) -> str:
+def _hint_at_several(w: Params) -> str:
     """Return words for parameters that look like a list of several starts, else nothing."""
     if not isinstance(w, list | tuple) or len(w) < 2 or hasattr(w, "_fields"):
         return ""
@@ -298,7 +298,7 @@ def _alike(w: Params) -> str:
     )
 
 
-_KINDS = Kept()
+_VALUE_KINDS = ProgramCache()
 
 
 def _value_kind(problem: Problem, w: Params) -> tuple[Any, ...]:
@@ -319,7 +319,7 @@ def _value_kind(problem: Problem, w: Params) -> tuple[Any, ...]:
         out = eqx.filter_eval_shape(lambda shapes: value(shapes, weak), shapes)
         return getattr(out, "shape", None), getattr(out, "dtype", None), type(out).__name__
 
-    return _KINDS.made((structure, kinds), constants, find)
+    return _VALUE_KINDS.get_or_make((structure, kinds), constants, find)
 
 
 def _check_scalar(flat: FlatProblem, vector: Array, alike: str) -> None:

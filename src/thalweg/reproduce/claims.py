@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from thalweg.runs.summary import SETTLED as SETTLED_FLOWS
-from thalweg.runs.wording import rise_told
+from thalweg.runs.wording import describe_rise
 
 LEVEL = 1e-6
 """Rises of this size, relative to the GFS sharpness, may be left open: it has become constant."""
@@ -101,8 +101,8 @@ def _falls(data: xr.Dataset, summary: dict[str, Any], confirmation: str | None) 
     )
     if values.size:
         evidence += f"; from {values[0]:.5g} to {values[-1]:.5g}"
-    if told := rise_told(found):
-        evidence += f"; {told}"
+    if described := describe_rise(found):
+        evidence += f"; {described}"
     elif found["undecided"] and rise is not None:
         evidence += (
             f"; none of these can be a rise by more than {rise / values[-1]:.1g}, relatively"

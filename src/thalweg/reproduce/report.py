@@ -53,8 +53,8 @@ class RunResult:
 
     def verdicts(self, statements: list[str]) -> list[str]:
         """Return the verdict on each statement, empty where it is not one of the claims."""
-        told = {claim.statement: claim.verdict.value for claim in self.claims}
-        return [told.get(statement, "") for statement in statements]
+        verdicts = {claim.statement: claim.verdict.value for claim in self.claims}
+        return [verdicts.get(statement, "") for statement in statements]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from thalweg.runs.stored import stored
 
 
 @dataclass
-class Claim:
+class RunClaim:
     """A folder that this process has for itself, for one run, until `release`.
 
     Attributes
@@ -45,18 +45,18 @@ class Claim:
         the folder is then as it was.
         """
         config.check()
-        made = RunFolder.create(folder, overwrite=overwrite)
+        run_folder = RunFolder.create(folder, overwrite=overwrite)
         try:
-            lock = Lock.take(made.path)
+            lock = Lock.take(run_folder.path)
         except BaseException:
-            made.remove_if_unused()
+            run_folder.remove_if_unused()
             raise
-        claim = cls(made, lock)
+        claim = cls(run_folder, lock)
         with claim.guarding():
-            made.look_again(overwrite=overwrite)  # now that nobody else can change it
-            if not made.holds_old_run:
+            run_folder.recheck(overwrite=overwrite)  # now that nobody else can change it
+            if not run_folder.holds_old_run:
                 claim.has_written = True
-                made.write_config(stored(config))
+                run_folder.write_config(stored(config))
         return claim
 
     @classmethod

@@ -28,11 +28,11 @@ def encoded(
     }
     kept[checksum.NAME] = checksum.BLANK
     if summary is not None:
-        kept[_OF_SUMMARY] = checksum.of(to_json(summary).encode())
+        kept[_OF_SUMMARY] = checksum.digest(to_json(summary).encode())
     # In memory: HDF5 does not survive a disk that becomes full under it.
     content = io.BytesIO()
     dataset.assign_attrs(kept).to_netcdf(content, engine="h5netcdf")
-    return checksum.sealed(content.getvalue())
+    return checksum.with_digest(content.getvalue())
 
 
 def read(path: Path) -> "tuple[xr.Dataset, str | None]":
@@ -50,7 +50,7 @@ def read(path: Path) -> "tuple[xr.Dataset, str | None]":
 def check_summary(path: Path, expected: str | None) -> None:
     """Raise a ValueError if the summary is not the one with the `expected` checksum."""
     if expected is not None:
-        _check_unchanged(path, checksum.of(path.read_bytes()) == expected)
+        _check_unchanged(path, checksum.digest(path.read_bytes()) == expected)
 
 
 def _read_intact(path: Path) -> bytes:

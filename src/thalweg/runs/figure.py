@@ -34,6 +34,6 @@ def save_run_figure(folder: str | os.PathLike[str]) -> Path:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{run_folder.dataset} cannot be drawn: {reason}") from error
-    with run_folder.replacing(run_folder.figure) as temporary:
+    with run_folder.atomic_write(run_folder.figure) as temporary:
         temporary.write_bytes(content.getbuffer())
     return run_folder.figure

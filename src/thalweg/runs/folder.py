@@ -91,7 +91,7 @@ class RunFolder:
         """Whether the first write will replace another run."""
         return self._holds_old_run
 
-    def look_again(self, *, overwrite: bool) -> None:
+    def recheck(self, *, overwrite: bool) -> None:
         """Do what `create` has done again. Raises as it does."""
         self._holds_old_run = bool(names_to_replace(self.path, overwrite=overwrite))
 
@@ -210,7 +210,7 @@ class RunFolder:
         return any(n == LOCK or n.startswith(TEMPORARY) or is_checkpoint(n) for n in names)
 
     @contextmanager
-    def replacing(self, target: Path) -> Iterator[Path]:
+    def atomic_write(self, target: Path) -> Iterator[Path]:
         """Replace one file of the run: write to the path that this yields.
 
         As `atomic_write`, and what would contradict the new file goes first: the
@@ -222,7 +222,7 @@ class RunFolder:
             yield temporary
 
     def _write(self, target: Path, content: bytes) -> None:
-        with self.replacing(target) as temporary:
+        with self.atomic_write(target) as temporary:
             temporary.write_bytes(content)
 
     def _default_attributes(self) -> dict[str, Any]:

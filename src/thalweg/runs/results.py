@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # slow to import, and needed for results only
 
 
 @dataclass(frozen=True)
-class Run:
+class StoredRun:
     """What a run folder holds, read into memory.
 
     Attributes
@@ -31,7 +31,10 @@ class Run:
     summary: dict[str, Any] | None
 
 
-def load(path: str | os.PathLike[str]) -> Run:
+Run = StoredRun  # the public name
+
+
+def load(path: str | os.PathLike[str]) -> StoredRun:
     """Read a run from its folder, whether it has finished or not.
 
     Raises
@@ -52,4 +55,4 @@ def load(path: str | os.PathLike[str]) -> Run:
     summary = folder.read_summary()
     if summary is not None:
         dataset_file.check_summary(folder.summary, of_summary)
-    return Run(config, dataset, summary)
+    return StoredRun(config, dataset, summary)

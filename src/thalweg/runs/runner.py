@@ -13,7 +13,7 @@ import xarray as xr
 from thalweg import descent
 from thalweg.problems import COST
 from thalweg.runs.budget import Budget
-from thalweg.runs.claim import Claim
+from thalweg.runs.claim import RunClaim
 from thalweg.runs.experiment import DescentExperiment, Experiment, Study
 from thalweg.runs.figure import save_run_figure
 from thalweg.runs.folder import RunFolder
@@ -157,18 +157,18 @@ def prepare(
     config: Experiment, folder: str | os.PathLike[str], *, overwrite: bool = False
 ) -> "Prepared | PreparedStudy":
     """Check everything that can be wrong with the input, and make the folder. Raises as `run`."""
-    return prepare_claimed(Claim.of_new_run(config, folder, overwrite=overwrite), config)
+    return prepare_claimed(RunClaim.of_new_run(config, folder, overwrite=overwrite), config)
 
 
 def prepare_claimed(
-    claim: Claim, config: Experiment, announce: Announce = _silently
+    claim: RunClaim, config: Experiment, announce: Announce = _silently
 ) -> "Prepared | PreparedStudy":
     """As `prepare`, in a folder that has been taken for the run.
 
     `announce` is called with a line on whatever takes long.
     """
     with claim.guarding():
-        return _prepared(config, claim, announce)
+        return _build(config, claim, announce)
 
 
 def prepare_to_resume(
@@ -181,9 +181,9 @@ def prepare_to_resume(
     """Read and check everything that a run needs to go on. Raises as `resume`."""
     opened = RunFolder.open(folder)
     config = experiment_of(opened.read_config(), known)
-    claim = Claim.of_run(opened)
+    claim = RunClaim.of_run(opened)
     with claim.guarding():
-        prepared = _prepared(config, claim, announce)
+        prepared = _build(config, claim, announce)
         if isinstance(prepared, Prepared):
             checkpoint = _read_checkpoint(prepared, force=force)
             prepared = replace(prepared, checkpoint=checkpoint)
@@ -191,7 +191,7 @@ def prepare_to_resume(
         return prepared
 
 
-def _prepared(config: Experiment, claim: Claim, announce: Announce) -> "Prepared | PreparedStudy":
+def _build(config: Experiment, claim: RunClaim, announce: Announce) -> "Prepared | PreparedStudy":
     began = time.monotonic()
     config.check()
     if isinstance(config, Study):
@@ -235,7 +235,7 @@ class Prepared:
     config: DescentExperiment
     problem: Any
     start: Any
-    claim: Claim
+    claim: RunClaim
     began: float  # in monotonic time
     checkpoint: descent.Checkpoint | None = None
 
@@ -305,7 +305,7 @@ class PreparedStudy:
     """A study whose input has been checked, and whose folder is there and locked."""
 
     config: Study
-    claim: Claim
+    claim: RunClaim
 
     def run(
         self,

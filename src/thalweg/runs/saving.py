@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from thalweg import descent
-from thalweg.runs.claim import Claim
+from thalweg.runs.claim import RunClaim
 from thalweg.runs.versions import versions
 
 INTERVAL = 30.0
@@ -72,7 +72,7 @@ class Saver:
 
     def __init__(
         self,
-        claim: Claim,
+        claim: RunClaim,
         config: Mapping[str, Any],
         attributes: Mapping[str, Any],
         w0: Any,
@@ -107,7 +107,7 @@ class Saver:
 
     def _write_checkpoint(self, progress: descent.Progress) -> None:
         assert progress.checkpoint is not None
-        with self.folder.replacing(self.folder.checkpoint) as temporary:
+        with self.folder.atomic_write(self.folder.checkpoint) as temporary:
             descent.write_checkpoint(temporary, progress.checkpoint(), self.w0, self.stamp)
 
     def _write_results(self, progress: descent.Progress) -> None:

@@ -140,14 +140,14 @@ def with_rises(dataset: xr.Dataset, summary: dict[str, Any]) -> xr.Dataset:
     """Return the dataset with the places of the largest rises, which the figure marks."""
     found: dict[str, Any] = {}
     for name in flows_of(dataset):
-        told = [(run if name == GFS else run[name])["monotonicity"] for run in summary["runs"]]
-        rises = [one["largest_rise"] for one in told]
+        verdicts = [(run if name == GFS else run[name])["monotonicity"] for run in summary["runs"]]
+        rises = [one["largest_rise"] for one in verdicts]
         found[f"{name}_rise_step"] = (
             ("run", "rise_end"),
             [rise["between"] if rise else [math.nan] * 2 for rise in rises],
             {"long_name": "steps between which the largest rise is", "units": "steps"},
         )
-        after = [one["decreasing_from"] for one in told]
+        after = [one["decreasing_from"] for one in verdicts]
         found[f"{name}_decreasing_from"] = (
             "run",
             [math.nan if step is None else step for step in after],

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def rise_told(found: Mapping[str, Any]) -> str | None:
+def describe_rise(found: Mapping[str, Any]) -> str | None:
     """Return where a measured sharpness rises, by how much, and what comes after; or `None`.
 
     Parameters
@@ -16,7 +16,7 @@ def rise_told(found: Mapping[str, Any]) -> str | None:
     --------
     >>> rise = {"size": 0.0154, "error": 0.0024, "relative": 0.00126, "between": [0, 50]}
     >>> fall = {"size": 3.1, "error": 0.002, "relative": 0.254, "between": [0, 9000]}
-    >>> print(rise_told({"largest_rise": rise, "net_fall": fall, "decreasing_from": 50}))
+    >>> print(describe_rise({"largest_rise": rise, "net_fall": fall, "decreasing_from": 50}))
     it rises by 0.0154 ± 0.002 (0.13 %) from step 0 to 50; no rise exceeds its bars from step 50 on;
     in all it falls by 3.1 (25 %)
     """
@@ -24,16 +24,16 @@ def rise_told(found: Mapping[str, Any]) -> str | None:
     if rise is None:
         return None
     begin, end = rise["between"]
-    told = [
+    phrases = [
         f"it rises by {rise['size']:.3g} ± {rise['error']:.1g}{_share(rise)} "
         f"from step {begin} to {end}"
     ]
     if (step := found["decreasing_from"]) is not None:
-        told.append(f"no rise exceeds its bars from step {step} on")
+        phrases.append(f"no rise exceeds its bars from step {step} on")
     if fall is not None:
         verb = "falls" if fall["size"] >= 0 else "rises"
-        told.append(f"in all it {verb} by {abs(fall['size']):.3g}{_share(fall)}")
-    return "; ".join(told)
+        phrases.append(f"in all it {verb} by {abs(fall['size']):.3g}{_share(fall)}")
+    return "; ".join(phrases)
 
 
 def _share(change: Mapping[str, Any]) -> str:

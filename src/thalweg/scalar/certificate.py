@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from thalweg.problems.checks import check_not_traced
-from thalweg.scalar.trace import Run, Trace, trace_float64
+from thalweg.scalar.trace import ScalarRun, Trace, trace_float64
 
 EDGE = 0.8  # a final sharpness of at least this part of 2/η counts as being at the edge
 _PROOF = "proof for this trajectory"
@@ -184,7 +184,7 @@ def certify(
     return _certificate(run, trace_float64(run), False)
 
 
-def _checked(w0: ArrayLike, step_size: float, steps: int, target: float) -> Run:
+def _checked(w0: ArrayLike, step_size: float, steps: int, target: float) -> ScalarRun:
     check_not_traced(w0, step_size)
     w = np.asarray(w0, np.float64)
     if w.ndim != 1 or w.size < 2 or not np.all(np.isfinite(w)):
@@ -194,10 +194,10 @@ def _checked(w0: ArrayLike, step_size: float, steps: int, target: float) -> Run:
             raise ValueError(f"{name} must be a positive finite number, got {value!r}")
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
         raise ValueError(f"steps must be a positive integer, got {steps!r}")
-    return Run(w, float(step_size), int(steps), float(target))
+    return ScalarRun(w, float(step_size), int(steps), float(target))
 
 
-def _certificate(run: Run, trace: Trace, rigorous: bool) -> Certificate:
+def _certificate(run: ScalarRun, trace: Trace, rigorous: bool) -> Certificate:
     basis = _PROOF if rigorous else _FLOAT64
     bracket = trace.bracket
     return Certificate(
@@ -272,7 +272,7 @@ def _final_sharpness(trace: Trace, basis: str) -> Finding:
     return Finding("established", text, basis, trace.bracket.step, (upper - lower) / upper)
 
 
-def _edge(run: Run, trace: Trace, basis: str) -> Finding:
+def _edge(run: ScalarRun, trace: Trace, basis: str) -> Finding:
     if trace.edge is None:
         text = "the sharpness was not seen to reach 2/step_size before the run settled"
         return Finding("not established", text)

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from thalweg.scalar.flow_limit import solve_coordinates_first
+from thalweg.scalar.nan_checks import nan_checks_off
 from thalweg.scalar.product import product
-from thalweg.scalar.unchecked import unchecked
 
 
 class Margin(NamedTuple):
@@ -127,7 +127,7 @@ class Convergence(NamedTuple):
         return self.positive & self.below.holds & self.above.holds & self.near.holds
 
 
-class _Point(NamedTuple):
+class _PointValues(NamedTuple):
     """What both conditions are made of, for starts along the last axis."""
 
     product: Array
@@ -137,7 +137,7 @@ class _Point(NamedTuple):
     sharpness_error: Array
 
 
-@unchecked()
+@nan_checks_off()
 def one_step_condition(w: ArrayLike, step_size: ArrayLike, target: ArrayLike = 1.0) -> OneStep:
     """Return the margins of the conditions for `φ(w - η ∇L(w)) ≤ φ(w)`.
 
@@ -177,7 +177,7 @@ def one_step_condition(w: ArrayLike, step_size: ArrayLike, target: ArrayLike = 1
     )
 
 
-@unchecked()
+@nan_checks_off()
 def convergence_condition(
     w: ArrayLike, step_size: ArrayLike, target: ArrayLike = 1.0
 ) -> Convergence:
@@ -230,7 +230,7 @@ def convergence_condition(
 
 def _point(
     w: ArrayLike, step_size: ArrayLike, target: ArrayLike
-) -> tuple[Array, Array, Array, _Point]:
+) -> tuple[Array, Array, Array, _PointValues]:
     """Return `w` with its coordinates first, `η` and `y` in its dtype, and what is known at `w`."""
     w = jnp.moveaxis(jnp.asarray(w), -1, 0)
     eta = jnp.broadcast_to(jnp.asarray(step_size, w.dtype), w.shape[1:])
@@ -242,4 +242,4 @@ def _point(
     error = eps * (depth + 1) * jnp.abs(pi) + eps * jnp.abs(residual) + jnp.finfo(w.dtype).tiny
     no_minimiser = flow.is_saddle
     sharpness = jnp.where(no_minimiser, jnp.nan, flow.sharpness)
-    return w, eta, y, _Point(pi, residual, error, sharpness, flow.error)
+    return w, eta, y, _PointValues(pi, residual, error, sharpness, flow.error)

@@ -34,7 +34,7 @@ def gradient_step(
     return w - (step_size * residual)[None] * others, 0.5 * residual * residual
 
 
-def settled_sharpness(
+def sharpness_near_minimum(
     w: Float[Array, " depth *starts"], target: Float[Array, "*#starts"]
 ) -> Float[Array, "*starts"]:
     """Return the top eigenvalue of the Hessian close to a global minimum.

@@ -25,8 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from thalweg.scalar.threads import as_here
-from thalweg.scalar.unchecked import unchecked
+from thalweg.scalar.nan_checks import nan_checks_off
+from thalweg.scalar.threads import with_jax_settings
 
 _MAX_ITERATIONS = 100
 _CHUNKS_PER_CALL = 32
@@ -271,7 +271,7 @@ def solve_chunks(
         count = part.shape[0]
         missing = block - count
         padded = np.concatenate([part, np.ones((missing, depth), dtype)]) if missing else part
-        with unchecked():  # NaN in a start is NaN in its answer
+        with nan_checks_off():  # NaN in a start is NaN in its answer
             answer = _solve_call(padded, y, chunk)
         for to, found in zip(out, answer, strict=True):
             to[first : first + count] = np.asarray(found)[:count]
@@ -281,5 +281,5 @@ def solve_chunks(
                 report(done)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        list(pool.map(as_here(solve), range(0, number, block)))
+        list(pool.map(with_jax_settings(solve), range(0, number, block)))
     return out

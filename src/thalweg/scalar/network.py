@@ -14,8 +14,8 @@ from thalweg.problems.checks import check_not_traced
 from thalweg.problems.compiling import compiled
 from thalweg.problems.problem import COST, ExactLimit, Params, Problem
 from thalweg.scalar.flow_limit import ScalarLimits, solve_chunks, solve_coordinates_first
+from thalweg.scalar.nan_checks import nan_checks_off
 from thalweg.scalar.sharpness import top_eigenvalue
-from thalweg.scalar.unchecked import unchecked
 
 
 class ScalarNetwork(Problem):
@@ -102,7 +102,7 @@ class ScalarNetwork(Problem):
         self._check(jnp.shape(w))
         return top_eigenvalue(jnp.asarray(w), self.target_as(w.dtype))[1]
 
-    @unchecked()
+    @nan_checks_off()
     def gfs_sharpness_gradient(self, w: Float[Array, " depth"]) -> Float[Array, " depth"]:
         """Return `∇φ(w)`: how the GFS sharpness changes with the start.
 
@@ -117,7 +117,7 @@ class ScalarNetwork(Problem):
         gradient = 2 * found.sharpness * w * (r / total) * (mean - r)
         return jnp.where(found.is_saddle, jnp.nan, gradient)
 
-    @unchecked()
+    @nan_checks_off()
     def flow_limit(self, w: Float[Array, " depth"]) -> ScalarLimits:
         """Return where gradient flow from `w` ends: traceable, for one start.
 

@@ -53,12 +53,12 @@ def scalar_orbits(
     """
     ws = np.asarray(starts, np.float64)
     sizes = np.broadcast_to(np.asarray(step_size, np.float64), ws.shape[:1])
-    w, exponent = _follow(jnp.asarray(ws.T), jnp.asarray(sizes), target, skip, keep)
+    w, exponent = _iterate(jnp.asarray(ws.T), jnp.asarray(sizes), target, skip, keep)
     return Orbits(np.asarray(w).transpose(2, 0, 1), np.asarray(exponent))
 
 
 @partial(jax.jit, static_argnums=4)
-def _follow(
+def _iterate(
     w: Float[Array, " depth N"],
     sizes: Float[Array, " N"],
     target: Float[Array, ""],

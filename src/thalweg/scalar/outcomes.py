@@ -11,12 +11,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from thalweg.basics.named import Named
-from thalweg.scalar.descent import gradient_step, product_and_others, settled_sharpness
+from thalweg.scalar.descent import gradient_step, product_and_others, sharpness_near_minimum
 from thalweg.scalar.flow_limit import solve_coordinates_first
 
 SETTLED = 1e-12  # ℓ at and below which a run is at a minimum
 DIVERGED = 1e6  # ℓ above which it is lost
-LOOK = 64  # further steps in which to tell cycles
+PROBE_STEPS = 64  # further steps in which to tell cycles
 _CYCLE, _DRIFT = 1e-6, 0.05
 
 
@@ -46,7 +46,7 @@ class ScalarOutcome(Named):
     UNFINISHED = 7
 
 
-class Judged(NamedTuple):
+class RunOutcomes(NamedTuple):
     """What is known of runs after their last step; shape `(...)` each.
 
     Attributes
@@ -72,14 +72,14 @@ class Judged(NamedTuple):
     undecided: Int[Array, " N"]
 
 
-class _State(NamedTuple):
+class _RunState(NamedTuple):
     w: Float[Array, " depth N"]
     last_loss: Float[Array, " N"]  # before the step that led to w
     loss_rises: Int[Array, " N"]
     inside: Bool[Array, " N"]  # whether all iterates so far have the signs of the start
 
 
-class _Flows(NamedTuple):
+class _FlowCounts(NamedTuple):
     sharpness: Float[Array, " N"]
     error: Float[Array, " N"]
     open: Bool[
@@ -90,7 +90,7 @@ class _Flows(NamedTuple):
     undecided: Int[Array, " N"]
 
 
-def follow(
+def classified_runs(
     start: Float[Array, " depth N"],
     step_size: Float[Array, " N"],
     target: Float[Array, ""],
@@ -98,8 +98,8 @@ def follow(
     counts: tuple[Int[Array, ""], Int[Array, ""], Int[Array, ""]],
     *,
     with_flows: bool,
-) -> Judged:
-    """Descend from `start` with `step_size`, and judge.
+) -> RunOutcomes:
+    """Descend from `start` with `step_size`, and classify how it ends.
 
     `counts` are `blocks`, `every` and `rest`: the GFS sharpness is measured at the start and after
     each of `blocks` times `every` steps (if `with_flows`); `rest` steps follow.
@@ -107,31 +107,33 @@ def follow(
     blocks, every, rest = counts
     signs = jnp.where(start < 0, -1.0, 1.0).astype(start.dtype)
     zeros = jnp.zeros(start.shape[1], jnp.int32)
-    state = _State(start, jnp.full_like(step_size, jnp.inf), zeros, zeros == 0)
+    state = _RunState(start, jnp.full_like(step_size, jnp.inf), zeros, zeros == 0)
 
-    def descend(state: _State, steps: Array) -> _State:
+    def descend(state: _RunState, steps: Array) -> _RunState:
         return jax.lax.fori_loop(0, steps, lambda _, at: _step(at, step_size, target, signs), state)
 
-    def block(_: Array, carry: tuple[_State, _Flows]) -> tuple[_State, _Flows]:
+    def block(_: Array, carry: tuple[_RunState, _FlowCounts]) -> tuple[_RunState, _FlowCounts]:
         state = descend(carry[0], every)
         return state, _compare(carry[1], state, target)
 
-    flows = _Flows(jnp.zeros_like(step_size), jnp.zeros_like(step_size), zeros > 0, *[zeros] * 3)
+    flows = _FlowCounts(
+        jnp.zeros_like(step_size), jnp.zeros_like(step_size), zeros > 0, *[zeros] * 3
+    )
     if with_flows:
         state, flows = jax.lax.fori_loop(0, blocks, block, (state, _compare(flows, state, target)))
     state = descend(state, rest)
-    return _judge(state, flows, step_size, target, margin)
+    return _classify(state, flows, step_size, target, margin)
 
 
 def _step(
-    state: _State,
+    state: _RunState,
     step_size: Float[Array, " N"],
     target: Float[Array, ""],
     signs: Float[Array, " depth N"],
-) -> _State:
+) -> _RunState:
     w, loss = gradient_step(state.w, step_size, target)
     rises = state.loss_rises + _rose(state.last_loss, loss, target, len(signs))
-    return _State(w, loss, rises, state.inside & jnp.all(w * signs > 0, axis=0))
+    return _RunState(w, loss, rises, state.inside & jnp.all(w * signs > 0, axis=0))
 
 
 def _rose(
@@ -142,7 +144,7 @@ def _rose(
     return ((after > before) & (after > 0.5 * rounding * rounding)).astype(jnp.int32)
 
 
-def _compare(last: _Flows, state: _State, target: Float[Array, ""]) -> _Flows:
+def _compare(last: _FlowCounts, state: _RunState, target: Float[Array, ""]) -> _FlowCounts:
     found = solve_coordinates_first(state.w, target)
     error = jnp.where(found.is_saddle, jnp.inf, found.error)
     fall, doubt = last.sharpness - found.sharpness, last.error + error
@@ -150,7 +152,7 @@ def _compare(last: _Flows, state: _State, target: Float[Array, ""]) -> _Flows:
     falls, rises = counts & (fall > doubt), counts & (-fall > doubt)
     product, _ = product_and_others(state.w)
     unsettled = 0.5 * (product / target - 1) ** 2 > SETTLED
-    return _Flows(
+    return _FlowCounts(
         found.sharpness,
         error,
         state.inside & unsettled,
@@ -160,16 +162,16 @@ def _compare(last: _Flows, state: _State, target: Float[Array, ""]) -> _Flows:
     )
 
 
-def _judge(
-    state: _State,
-    flows: _Flows,
+def _classify(
+    state: _RunState,
+    flows: _FlowCounts,
     step_size: Float[Array, " N"],
     target: Float[Array, ""],
     margin: Float[Array, ""],
-) -> Judged:
+) -> RunOutcomes:
     _, loss = gradient_step(state.w, step_size, target)
     loss_rises = state.loss_rises + _rose(state.last_loss, loss, target, len(state.w))
-    sharpness = settled_sharpness(state.w, target)
+    sharpness = sharpness_near_minimum(state.w, target)
     at_minimum = (loss <= SETTLED * target * target) & (step_size * sharpness < 2)
     settled = jnp.where(
         loss_rises == 0,
@@ -180,13 +182,13 @@ def _judge(
             ScalarOutcome.FLATTER,
         ),
     )
-    last, moving = _look(state.w, step_size, target)
+    last, moving = _probe(state.w, step_size, target)
     # Not `loss > ...`: NaN is lost too.
     lost = ~(jnp.maximum(loss, last) <= DIVERGED * target * target)
     outcome = jnp.where(at_minimum, settled, moving)
     outcome = jnp.where(state.inside, outcome, ScalarOutcome.LEFT_ORTHANT)
     outcome = jnp.where(lost, ScalarOutcome.DIVERGED, outcome)
-    return Judged(
+    return RunOutcomes(
         outcome.astype(jnp.int8),
         loss,
         jnp.where(at_minimum & ~lost, sharpness, jnp.nan),
@@ -197,8 +199,8 @@ def _judge(
     )
 
 
-def _look(w: Array, step_size: Array, target: Array) -> tuple[Array, Array]:
-    """Return the loss `LOOK` steps later, and which kind of motion there is until then.
+def _probe(w: Array, step_size: Array, target: Array) -> tuple[Array, Array]:
+    """Return the loss `PROBE_STEPS` steps later, and which kind of motion there is until then.
 
     With `m_k` the largest `|w_t - w_{t-k}|` on the way: a 2-cycle has `m_2 ≪ m_1`. Slow motion
     along a family of 2-cycles has a small `m_2` as well but moves on (`m_4` is not smaller
@@ -220,7 +222,7 @@ def _look(w: Array, step_size: Array, target: Array) -> tuple[Array, Array]:
     w2 = advance(w1)
     w3 = advance(w2)
     start = (w3, w2, w1, w, none, none, none, jnp.full_like(none, jnp.inf), none > 0)
-    _, _, _, _, m1, m2, m4, loss, rose = jax.lax.fori_loop(0, LOOK - 3, step, start)
+    _, _, _, _, m1, m2, m4, loss, rose = jax.lax.fori_loop(0, PROBE_STEPS - 3, step, start)
     slow = ~rose | ((m2 <= _DRIFT * m1) & (m4 > 1e-3 * m2))
     moving = jnp.where(slow, ScalarOutcome.UNFINISHED, ScalarOutcome.IRREGULAR)
     return loss, jnp.where(rose & (m2 <= _CYCLE * m1), ScalarOutcome.PERIOD_2, moving)

@@ -7,7 +7,7 @@ into mantissas and exponents of two, all of it is exact but the product of the m
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-_GROUP = 100  # mantissas in [1/2, 1): 2^-100 fits every floating type
+_BLOCK = 100  # mantissas in [1/2, 1): 2^-100 fits every floating type
 
 
 def split_product(
@@ -20,8 +20,8 @@ def split_product(
     """
     shape = factors.shape[1:]
     mantissa, exponent = jnp.frexp(jnp.ones(shape, factors.dtype))
-    for i in range(0, factors.shape[0], _GROUP):
-        parts, powers = jnp.frexp(factors[i : i + _GROUP])
+    for i in range(0, factors.shape[0], _BLOCK):
+        parts, powers = jnp.frexp(factors[i : i + _BLOCK])
         mantissa, carry = jnp.frexp(mantissa * jnp.prod(parts, axis=0))
         exponent = exponent + carry + jnp.sum(powers, axis=0, dtype=exponent.dtype)
     return mantissa, exponent

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from thalweg.scalar.trace import BY, Bracket, Run, Trace
+from thalweg.scalar.trace import BY, Bracket, ScalarRun, Trace
 
 FIRST_BITS, MOST_BITS = 128, 16_384
 _LARGE = 1e300  # a run whose coordinates pass it is lost
@@ -33,7 +33,7 @@ class _UndecidedError(Exception):
     """The balls are too wide: more bits are needed."""
 
 
-def trace_rigorous(run: Run, most_bits: int = MOST_BITS) -> Trace:
+def trace_rigorous(run: ScalarRun, most_bits: int = MOST_BITS) -> Trace:
     """Follow and judge a run with as many bits as it takes, up to `most_bits`.
 
     Raises
@@ -49,19 +49,19 @@ def trace_rigorous(run: Run, most_bits: int = MOST_BITS) -> Trace:
     try:
         while True:
             flint.ctx.prec = bits
-            judge = _Judge(run, final=2 * bits > most_bits)
+            one_pass = _TracePass(run, final=2 * bits > most_bits)
             try:
-                return judge.trace(bits)
+                return one_pass.trace(bits)
             except _UndecidedError:
                 bits *= 2
     finally:
         flint.ctx.prec = before
 
 
-class _Judge:
+class _TracePass:
     """One pass over the run at one precision: what is found so far."""
 
-    def __init__(self, run: Run, final: bool):
+    def __init__(self, run: ScalarRun, final: bool):
         self.run, self.final = run, final
         self.eta, self.y = flint.arb(run.step_size), flint.arb(run.target)
         self.by = dict.fromkeys(BY, 0)
@@ -72,24 +72,24 @@ class _Judge:
     def trace(self, bits: int) -> Trace:
         """Return what is known of the run, or raise where more bits are needed and allowed."""
         w = [flint.arb(float(a)) for a in self.run.w0]
-        point = _Point(w, self.y)
+        point = _BallIterate(w, self.y)
         last: tuple[float, float] | None = None
-        step, lost = 0, self._lost(point)
+        step, lost = 0, self._why_lost(point)
         while not lost:
-            self._see_edge(point, step)
+            self._check_edge(point, step)
             bracket, last = self._bracket(point, step)
             if bracket or step == self.run.steps:
                 last = None if bracket else last
                 break
-            new = _Point(
+            new = _BallIterate(
                 [a - self.eta * point.residual * p for a, p in point.with_others()], self.y
             )
-            lost = self._lost(new)
+            lost = self._why_lost(new)
             if lost:
                 step += 1
                 bracket = None
                 break
-            self._judge_step(point, new, step)
+            self._classify_step(point, new, step)
             point, step = new, step + 1
         else:
             bracket = None
@@ -106,10 +106,10 @@ class _Judge:
             bits=bits,
         )
 
-    def _lost(self, point: "_Point") -> str:
+    def _why_lost(self, point: "_BallIterate") -> str:
         """Return why no statement can be made from this point on, or nothing."""
         if not all(a.is_finite() for a in point.w):
-            self._give_up()
+            self._ask_for_bits()
             return "no finite number"
         if any(abs(a) > _LARGE for a in point.w):
             return "no finite number"
@@ -117,20 +117,20 @@ class _Judge:
             return "saddle"
         if point.ends_in_minimiser():
             return ""
-        self._give_up()
+        self._ask_for_bits()
         return "undecided"
 
-    def _give_up(self) -> None:
+    def _ask_for_bits(self) -> None:
         """Ask for more bits; at the last precision, go on without an answer."""
         if not self.final:
             raise _UndecidedError
 
-    def _see_edge(self, point: "_Point", step: int) -> None:
+    def _check_edge(self, point: "_BallIterate", step: int) -> None:
         if self.edge is None and point.is_as_sharp_as(2 / self.eta):
             self.edge = step
 
     def _bracket(
-        self, point: "_Point", step: int
+        self, point: "_BallIterate", step: int
     ) -> tuple[Bracket | None, tuple[float, float] | None]:
         """Return the bracket where the convergence condition holds, and its margins at the end."""
         loss = (point.residual / self.y) ** 2 / 2
@@ -139,17 +139,17 @@ class _Judge:
             return None, (math.nan, math.nan)
         phi = point.gfs_sharpness()
         if phi is None:
-            self._give_up()
+            self._ask_for_bits()
             return None, (math.nan, math.nan)
         delta = 2 - self.eta * phi
         gamma = delta.min(flint.arb(2) / 5)
         last = float(delta.mid()), float((1 - 50 * loss / gamma**2).mid())
         if delta > 0 and self.eta * phi >= 0.5 and 50 * loss < gamma**2:
             lower = (1 - 2 * loss / gamma) * phi
-            return Bracket(step, _down(lower), _up(phi), float(delta.mid())), last
+            return Bracket(step, _rounded_down(lower), _rounded_up(phi), float(delta.mid())), last
         return None, last
 
-    def _judge_step(self, old: "_Point", new: "_Point", step: int) -> None:
+    def _classify_step(self, old: "_BallIterate", new: "_BallIterate", step: int) -> None:
         # η |π - y| |P_ij| for the worst pair, whatever the order where balls overlap.
         others = _product(sorted(a.abs_upper() for a in old.w)[2:])
         ratio = abs(self.eta * old.residual) * others
@@ -163,7 +163,7 @@ class _Judge:
             return
         after = new.gfs_sharpness()
         if before is None or after is None:
-            self._give_up()
+            self._ask_for_bits()
         elif after <= before:
             self.by["comparison"] += 1
             return
@@ -171,12 +171,12 @@ class _Judge:
             if self.rise is None:
                 self.rise = step, float(((after - before) / before).mid())
             return
-        self._give_up()
+        self._ask_for_bits()
         if self.open is None:
             self.open = step, float((1 - ratio).mid())
 
 
-class _Point:
+class _BallIterate:
     """An iterate in balls, and what is asked about it."""
 
     def __init__(self, w: Sequence[Ball], y: Ball):
@@ -294,9 +294,9 @@ def _approximate_root(balances: Sequence[Ball], y: Ball) -> float:
     return s
 
 
-def _down(ball: Ball) -> float:
+def _rounded_down(ball: Ball) -> float:
     return math.nextafter(float(ball.lower()), -math.inf)
 
 
-def _up(ball: Ball) -> float:
+def _rounded_up(ball: Ball) -> float:
     return math.nextafter(float(ball.upper()), math.inf)

@@ -18,9 +18,9 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike, NDArray
 
 from thalweg.problems.checks import check_not_traced
-from thalweg.scalar.outcomes import Judged, ScalarOutcome, follow
-from thalweg.scalar.threads import as_here
-from thalweg.scalar.unchecked import unchecked
+from thalweg.scalar.nan_checks import nan_checks_off
+from thalweg.scalar.outcomes import RunOutcomes, ScalarOutcome, classified_runs
+from thalweg.scalar.threads import with_jax_settings
 
 _CACHE = 2**17  # bytes that one chunk may work on
 _CHUNKS_PER_CALL = 16
@@ -137,7 +137,7 @@ def scalar_sweep(
         )
     every = gfs_every or steps
     blocks, rest = divmod(steps, every) if gfs_every else (0, steps)
-    out = _follow_all(ws, sizes, (target, margin, (blocks, every, rest)), report)
+    out = _run_all(ws, sizes, (target, margin, (blocks, every, rest)), report)
     shaped = {name: array.reshape(len(sizes), len(ws)) for name, array in out._asdict().items()}
     return ScalarSweep(sizes, ws.shape[1], target, steps, gfs_every, margin, **shaped)
 
@@ -166,22 +166,22 @@ def _checked(
 
 
 @partial(jax.jit, static_argnames="with_flows")
-def _call(starts: Array, sizes: Array, constants: Any, *, with_flows: bool) -> Judged:
-    """Follow runs, shape `(chunks, D, chunk)`, one chunk after the other."""
+def _call(starts: Array, sizes: Array, constants: Any, *, with_flows: bool) -> RunOutcomes:
+    """Descend in runs, shape `(chunks, D, chunk)`, one chunk after the other."""
 
-    def one(chunk: tuple[Array, Array]) -> Judged:
-        return follow(*chunk, *constants, with_flows=with_flows)
+    def one(chunk: tuple[Array, Array]) -> RunOutcomes:
+        return classified_runs(*chunk, *constants, with_flows=with_flows)
 
     return jax.lax.map(one, (starts, sizes))
 
 
-def _follow_all(
+def _run_all(
     ws: NDArray[np.float64],
     sizes: NDArray[np.float64],
     constants: Any,
     report: Callable[[int], None] | None,
 ) -> Any:
-    """Follow all runs, numbered with the starts of each step size together.
+    """Descend in all runs, numbered with the starts of each step size together.
 
     Compiled calls release Python's lock, so that ordinary threads keep all processors busy; the
     last call is padded, so that all have one shape and are compiled once.
@@ -190,15 +190,15 @@ def _follow_all(
     # A step holds the iterate, its partial products, and some eight numbers.
     chunk = min(max(64, _CACHE // (8 * (4 * depth + 8)) // 64 * 64), number)
     block = chunk * min(_CHUNKS_PER_CALL, -(-number // chunk))
-    out: Any = Judged(*(np.empty(number, kind) for kind in _TYPES))  # type: ignore[arg-type]
+    out: Any = RunOutcomes(*(np.empty(number, kind) for kind in _TYPES))  # type: ignore[arg-type]
     lock, done = Lock(), 0
 
-    def follow_block(first: int) -> None:
+    def run_block(first: int) -> None:
         nonlocal done
         count = min(block, number - first)
         runs = np.minimum(np.arange(first, first + block), number - 1)
         part = ws[runs % starts].reshape(-1, chunk, depth).transpose(0, 2, 1)
-        with unchecked():  # a loss without bound is an outcome
+        with nan_checks_off():  # a loss without bound is an outcome
             found = _call(
                 part,
                 sizes[runs // starts].reshape(-1, chunk),
@@ -214,7 +214,7 @@ def _follow_all(
 
     pool = ThreadPoolExecutor(max_workers=os.cpu_count())
     try:
-        list(pool.map(as_here(follow_block), range(0, number, block)))
+        list(pool.map(with_jax_settings(run_block), range(0, number, block)))
     finally:  # also after Ctrl-C: what has not begun is dropped
         pool.shutdown(cancel_futures=True)
     return out

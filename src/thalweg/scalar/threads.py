@@ -9,7 +9,7 @@ import jax
 T = TypeVar("T")
 
 
-def as_here(task: Callable[..., T]) -> Callable[..., T]:
+def with_jax_settings(task: Callable[..., T]) -> Callable[..., T]:
     """Return `task` with the precision and the device that JAX is set to use in this thread.
 
     Settings made in a `with jax....:` block hold for one thread only. This is for programs that
@@ -19,8 +19,8 @@ def as_here(task: Callable[..., T]) -> Callable[..., T]:
     x64, device = settings.jax_enable_x64, settings.jax_default_device
 
     @wraps(task)
-    def as_there(*args: Any) -> T:
+    def configured(*args: Any) -> T:
         with jax.enable_x64(x64), jax.default_device(device):
             return task(*args)
 
-    return as_there
+    return configured

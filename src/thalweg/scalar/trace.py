@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from thalweg.scalar.conditions import convergence_condition, one_step_condition
 from thalweg.scalar.descent import gradient_step
 from thalweg.scalar.flow_limit import solve_coordinates_first
+from thalweg.scalar.nan_checks import nan_checks_off
 from thalweg.scalar.sharpness import top_eigenvalue
-from thalweg.scalar.unchecked import unchecked
 
 BY = ("gap condition", "sharpness condition", "comparison")
 _ROUNDING = 1e-12  # relative, of the sharpness at an iterate: hundreds of times what was measured
 
 
 @dataclass(frozen=True)
-class Run:
+class ScalarRun:
     """A run to be judged: `w0`, shape `(D,)`, and what gradient descent does with it."""
 
     w0: NDArray[np.float64]
@@ -83,7 +83,7 @@ class Trace:
     bits: int = 53
 
 
-class _Facts(NamedTuple):
+class _IterateArrays(NamedTuple):
     """Arrays with one entry per iterate; those on steps lack the last."""
 
     by_gap: Array
@@ -102,9 +102,9 @@ class _Facts(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=2)
-def _facts(
+def _iterate_arrays(
     w0: Float[Array, " depth"], step_size: Float[Array, ""], steps: int, target: Float[Array, ""]
-) -> _Facts:
+) -> _IterateArrays:
     def step(w: Array, _: None) -> tuple[Array, Array]:
         return gradient_step(w, step_size, target)[0], w
 
@@ -114,7 +114,7 @@ def _facts(
     one = one_step_condition(ws, step_size, target)
     many = convergence_condition(ws, step_size, target)
     second = jnp.minimum(one.signs.value, one.sharpness.value)
-    return _Facts(
+    return _IterateArrays(
         by_gap=one.by_gap,
         by_sharpness=one.by_sharpness,
         margin=jnp.fmax(one.gap.value, second),
@@ -135,15 +135,15 @@ def _first(mask: NDArray[np.bool_]) -> int | None:
     return int(np.argmax(mask)) if np.any(mask) else None
 
 
-def trace_float64(run: Run) -> Trace:
+def trace_float64(run: ScalarRun) -> Trace:
     """Follow and judge a run in float64, where the rounding of the iterates is not accounted for.
 
     Needs JAX's x64 mode.
     """
     arrays = (np.asarray(a, np.float64) for a in (run.step_size, run.target))
     eta, y = (jnp.asarray(a) for a in arrays)
-    with unchecked():  # where there is no limit, or no bracket, there is no number
-        at = jax.device_get(_facts(jnp.asarray(run.w0), eta, run.steps, y))
+    with nan_checks_off():  # where there is no limit, or no bracket, there is no number
+        at = jax.device_get(_iterate_arrays(jnp.asarray(run.w0), eta, run.steps, y))
     ends = {
         "saddle": _first(at.is_saddle),
         "no finite number": _first(~at.is_finite & ~at.is_saddle),

@@ -7,7 +7,7 @@ import jax
 
 
 @contextmanager
-def unchecked() -> Iterator[None]:
+def nan_checks_off() -> Iterator[None]:
     """Do without `jax_debug_nans` and `jax_debug_infs` in a block, in this thread.
 
     For programs that call nothing of the caller's: whoever switches them on looks for NaN in a loss
