@@ -21,7 +21,7 @@ from thalweg.descent import (
     TruncatedSharpness,
     descend,
 )
-from thalweg.descent.loop import CHUNK, Iterate, sound
+from thalweg.descent.loop import CHUNK, Iterate, is_finite_and_bounded
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.solution import Status
 from thalweg.scalar import ScalarNetwork
@@ -282,7 +282,7 @@ def test_a_loss_that_becomes_nan_is_a_divergence():
 
 
 @pytest.mark.parametrize(
-    ("value", "slope", "is_sound"),
+    ("value", "slope", "holds"),
     [
         (1.0, 1.0, True),
         (2.5, 1.0, False),
@@ -291,10 +291,10 @@ def test_a_loss_that_becomes_nan_is_a_divergence():
         (1.0, math.nan, False),
     ],
 )
-def test_sound_iterates_have_finite_losses_and_gradients(value, slope, is_sound):
+def test_iterates_that_go_on_have_finite_losses_and_gradients(value, slope, holds):
     gradient = {"u": jnp.ones(2), "v": jnp.array([0.0, slope])}
     iterate = Iterate(gradient, jnp.asarray(value), gradient, ())
-    assert bool(sound(iterate, jnp.asarray(2.0))) is is_sound
+    assert bool(is_finite_and_bounded(iterate, jnp.asarray(2.0))) is holds
 
 
 def test_a_rise_from_a_tiny_loss_is_no_divergence():

@@ -1,4 +1,4 @@
-"""Where a descent stands, complete: what it takes to go on as if nothing had happened."""
+"""The complete state of a descent: what it takes to go on as if nothing had happened."""
 
 import os
 from collections.abc import Mapping
@@ -55,13 +55,13 @@ class Checkpoint:
         The arrays of the iterate, in order: parameters, loss, gradient, state of the optimiser.
     measured
         How many of the measurements that are due at `step` have been made.
-    memories
+    warm_starts
         What each measurement has asked to be given again, by its number.
-    standing
+    measurement_state
         How far the measurement in hand has got, in its own words; `None` for its beginning.
     gradient_evaluations, seconds
         Work and wall-clock time so far, of all runs.
-    losses, readings
+    losses, values
         Everything recorded, of all runs.
     """
 
@@ -71,20 +71,20 @@ class Checkpoint:
     first_loss: float
     iterate: list[Array]
     measured: int
-    memories: dict[int, Any]
-    standing: Any
+    warm_starts: dict[int, Any]
+    measurement_state: Any
     gradient_evaluations: float
     seconds: float
     losses: NDArray[np.float64]
-    readings: dict[str, NDArray[np.float64]]
+    values: dict[str, NDArray[np.float64]]
 
     def check_fits(
-        self, axes: list[NDArray[Any]], iterate: PyTree, readings: Mapping[str, NDArray[Any]]
+        self, axes: list[NDArray[Any]], iterate: PyTree, values: Mapping[str, NDArray[Any]]
     ) -> None:
         """Raise a `CheckpointError` unless this is one of a descent with these axes."""
         shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(iterate)]
         same = len(self.axes) == len(axes) and all(map(np.array_equal, self.axes, axes))
-        same = same and set(self.readings) == set(readings)
+        same = same and set(self.values) == set(values)
         if not same or [(leaf.shape, leaf.dtype) for leaf in self.iterate] != shapes:
             raise CheckpointError(
                 "the checkpoint is that of another descent: give the same problem, step sizes, "
@@ -100,7 +100,7 @@ def write_checkpoint(
     Raises
     ------
     TypeError
-        A measurement has a memory of a type that cannot be written.
+        A measurement has a warm start of a type that cannot be written.
     """
     _codec(w0).write(Path(path), (stamp, checkpoint))
 

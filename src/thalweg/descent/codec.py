@@ -83,9 +83,9 @@ class Codec:
             except Exception as error:
                 raise ValueError(f"{path} is damaged, or of another version of thalweg") from error
 
-    def _decode(self, node: Any, arrays: list[np.ndarray], made: dict[int, Any]) -> Any:
+    def _decode(self, node: Any, arrays: list[np.ndarray], decoded: dict[int, Any]) -> Any:
         def decode(inner: Any) -> Any:
-            return self._decode(inner, arrays, made)
+            return self._decode(inner, arrays, decoded)
 
         if isinstance(node, list):
             return [decode(entry) for entry in node]
@@ -95,10 +95,10 @@ class Codec:
         match kind:
             case "array":
                 number, dtype, shape, on_jax = content
-                if number not in made:
+                if number not in decoded:
                     whole = arrays[number].view(jnp.dtype(dtype)).reshape(shape)
-                    made[number] = jnp.asarray(whole) if on_jax else whole
-                return made[number]
+                    decoded[number] = jnp.asarray(whole) if on_jax else whole
+                return decoded[number]
             case "key":
                 return jax.random.wrap_key_data(decode(content[0]), impl=content[1])
             case "tuple":
@@ -156,7 +156,7 @@ class _Encoder:
             return self._array(value)
         if self.known.get(getattr(type(value), "__name__", "")) is type(value):
             return {"record": [type(value).__name__, self._fields(value)]}
-        if self._is_alike(value):
+        if self._has_structure(value):
             leaves = jax.tree.leaves(eqx.filter(value, eqx.is_array))
             return {"like": [self.encode(leaf) for leaf in leaves]}
         if type(value) is list:
@@ -179,7 +179,7 @@ class _Encoder:
             raise TypeError(f"{one!r} cannot be saved in a checkpoint")
         return name
 
-    def _is_alike(self, value: Any) -> bool:
+    def _has_structure(self, value: Any) -> bool:
         arrays = eqx.filter(value, eqx.is_array)
         return bool(jax.tree.leaves(arrays)) and jax.tree.structure(arrays) == self.like
 

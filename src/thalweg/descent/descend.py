@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from thalweg.descent.checkpoint import Checkpoint, Outcome, RunStatus
-from thalweg.descent.measurements import Measurement, check_names, listed
-from thalweg.descent.one_run import Books, Descent, Report
-from thalweg.descent.record import Record
+from thalweg.descent.measurements import Measurement, as_list, check_names
+from thalweg.descent.one_run import Descent, DescentLog, Report
+from thalweg.descent.recorder import Recorder
 from thalweg.descent.run import Interrupted, Run
 from thalweg.descent.updates import (
     Optimizer,
@@ -97,7 +97,7 @@ def descend(
     step_sizes = _checked_step_sizes(step_size)
     steps = _checked_count("steps", steps, least=0)
     loss_every = _checked_count("loss_every", loss_every, least=1)
-    measurements = listed(measurements)
+    measurements = as_list(measurements)
     check_names(measurements)
     check_optimizer(optimizer, len(step_sizes))
     if not max_gradient_evaluations >= 0:
@@ -110,36 +110,36 @@ def descend(
     if not isinstance(checkpoint, Checkpoint | None):
         raise TypeError(f"checkpoint must be a Checkpoint, not {type(checkpoint).__name__}")
     flat, vector = flatten(loss, w0)
-    record = Record(len(step_sizes), steps, loss_every, measurements)
+    recorder = Recorder(len(step_sizes), steps, loss_every, measurements)
     thresholds = [stability_threshold(optimizer, size) for size in step_sizes]
-    books = Books(record, step_sizes, began, report, max_gradient_evaluations, thresholds)
+    log = DescentLog(recorder, step_sizes, began, report, max_gradient_evaluations, thresholds)
     if checkpoint is not None:
-        books.take_over(checkpoint)
+        log.restore(checkpoint)
     w = flat.tree(vector)
-    while (number := len(books.outcomes)) < len(step_sizes):
-        if books.outcomes and books.outcomes[-1].status is RunStatus.STOPPED:
-            books.outcomes.append(Outcome(w, RunStatus.STOPPED, "The run was not begun.", 0))
+    while (number := len(log.outcomes)) < len(step_sizes):
+        if log.outcomes and log.outcomes[-1].status is RunStatus.STOPPED:
+            log.outcomes.append(Outcome(w, RunStatus.STOPPED, "The run was not begun.", 0))
             continue
         size = step_sizes[number]
-        descent = Descent(flat.problem, update_for(optimizer, size), books, steps)
-        books.outcomes.append(descent.follow(w, checkpoint))
+        descent = Descent(flat.problem, update_for(optimizer, size), log, steps)
+        log.outcomes.append(descent.descend(w, checkpoint))
         checkpoint = None
-    run = _run(books)
-    if books.interrupt is not None:
-        raise Interrupted(run) from books.interrupt
+    run = _run(log)
+    if log.interrupt is not None:
+        raise Interrupted(run) from log.interrupt
     return run
 
 
-def _run(books: Books) -> Run:
-    outcomes = books.outcomes
+def _run(log: DescentLog) -> Run:
+    outcomes = log.outcomes
     return Run(
-        dataset=books.dataset(),
+        dataset=log.dataset(),
         w=[outcome.w for outcome in outcomes],
         status=[outcome.status for outcome in outcomes],
         message=[outcome.message for outcome in outcomes],
         steps=[outcome.steps for outcome in outcomes],
-        gradient_evaluations=books.work,
-        seconds=books.seconds,
+        gradient_evaluations=log.work,
+        seconds=log.seconds,
     )
 
 

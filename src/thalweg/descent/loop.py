@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from thalweg.descent.updates import Update, accepted
+from thalweg.descent.updates import Update, accepted_arguments
 from thalweg.problems import Problem
 from thalweg.problems.compiling import compiled
 
@@ -45,7 +45,7 @@ def advance(
     count: Int[Array, ""],
     limit: Float[Array, ""],
 ) -> tuple[Iterate, Int[Array, ""], Float[Array, " CHUNK"]]:
-    """Take up to `count <= CHUNK` steps; fewer if an iterate is not `sound`.
+    """Take up to `count <= CHUNK` steps; fewer if one is not `is_finite_and_bounded`.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def advance(
 
     def going(carry: Any) -> Bool[Array, ""]:
         taken, arrays, _ = carry
-        return (taken < count) & sound(eqx.combine(arrays, static), limit)
+        return (taken < count) & is_finite_and_bounded(eqx.combine(arrays, static), limit)
 
     def step(carry: Any) -> Any:
         taken, arrays, losses = carry
@@ -71,7 +71,7 @@ def advance(
     return eqx.combine(arrays, static), taken, losses
 
 
-def sound(iterate: Iterate, limit: Float[Array, ""]) -> Bool[Array, ""]:
+def is_finite_and_bounded(iterate: Iterate, limit: Float[Array, ""]) -> Bool[Array, ""]:
     """Whether all is finite and the loss is not above `limit` (else: diverged)."""
     leaves = jax.tree.leaves((iterate.gradient, eqx.filter(iterate.w, eqx.is_inexact_array)))
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in leaves]
@@ -85,7 +85,7 @@ def _step(problem: Problem, update: Update, iterate: Iterate) -> Iterate:
         "grad": iterate.gradient,
         "value_fn": lambda params: problem(eqx.combine(params, rest)),
     }
-    more = accepted(update, known)
+    more = accepted_arguments(update, known)
     change, state = update.update(iterate.gradient, iterate.state, params, **more)
     w = eqx.apply_updates(iterate.w, change)
     loss, gradient = problem.value_and_gradient(w)

@@ -149,11 +149,11 @@ def as_number(value: Any, what: str) -> float:
             return float(array.item())
     except (TypeError, ValueError):  # of unequal rows, or nothing that NumPy knows
         array = np.asarray(None)
-    told = f"of shape {array.shape}" if array.size != 1 else f"{value!r:.60}"
-    raise ValueError(f"{what} must be one number, but is {told}: {advice}")
+    got = f"of shape {array.shape}" if array.size != 1 else f"{value!r:.60}"
+    raise ValueError(f"{what} must be one number, but is {got}: {advice}")
 
 
-def listed(measurements: Any) -> list[Measurement]:
+def as_list(measurements: Any) -> list[Measurement]:
     """Return measurements as a list, also a single one; raise for what is neither."""
     if hasattr(measurements, "measure"):
         return [measurements]

@@ -1,4 +1,4 @@
-"""One run of a descent, between two compiled chunks; and the books that its runs share."""
+"""One run of a descent, between two compiled chunks, and the log that its runs share."""
 
 import math
 import time
@@ -14,8 +14,8 @@ import xarray as xr
 from jaxtyping import PyTree
 
 from thalweg.descent.checkpoint import Checkpoint, Outcome, RunStatus
-from thalweg.descent.loop import CHUNK, advance, first_iterate, sound
-from thalweg.descent.record import Record
+from thalweg.descent.loop import CHUNK, advance, first_iterate, is_finite_and_bounded
+from thalweg.descent.recorder import Recorder
 from thalweg.descent.run import Progress
 from thalweg.descent.updates import Update
 from thalweg.flow.method import FlowProgress
@@ -26,28 +26,28 @@ Report = Callable[[Progress], bool | None]
 DIVERGED_ABOVE = 1e6
 """A run has diverged once its loss exceeds this many times max(|loss at the start|, 1)."""
 
-_PACE_SECONDS = 0.2
+_CHUNK_SECONDS = 0.2
 """Chunks are lengthened while they take less time than this, so that reports come often."""
 
 
-class Books:
-    """What all runs of a descent have in common: the record, the work, the time, the report."""
+class DescentLog:
+    """What all runs of a descent have in common: the recorder, the work, the time, the report."""
 
     def __init__(
         self,
-        record: Record,
+        recorder: Recorder,
         step_sizes: list[float],
         began: float,
         report: Report | None,
         budget: float,
         thresholds: list[float],
     ):
-        self.record, self.step_sizes, self.thresholds = record, step_sizes, thresholds
+        self.recorder, self.step_sizes, self.thresholds = recorder, step_sizes, thresholds
         self.began, self.report, self.budget = began, report, budget
         self.outcomes: list[Outcome] = []
         self.interrupt: KeyboardInterrupt | None = None
         self.work = 0.0
-        self.readings = 0
+        self.measurements_made = 0
 
     @property
     def seconds(self) -> float:
@@ -57,7 +57,7 @@ class Books:
     @property
     def axes(self) -> list[Any]:
         """What makes two descents the same."""
-        return [np.asarray(self.step_sizes), self.record.loss_steps, *self.record.schedules]
+        return [np.asarray(self.step_sizes), self.recorder.loss_steps, *self.recorder.schedules]
 
     @property
     def left(self) -> float:
@@ -66,9 +66,9 @@ class Books:
 
     def dataset(self) -> xr.Dataset:
         """Return everything recorded so far."""
-        return self.record.dataset(self.step_sizes, self.thresholds)
+        return self.recorder.dataset(self.step_sizes, self.thresholds)
 
-    def take_over(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint) -> None:
         """Go on with what was recorded up to a checkpoint."""
         self.outcomes = list(checkpoint.outcomes)
         self.work = checkpoint.gradient_evaluations
@@ -76,20 +76,20 @@ class Books:
 
 
 class Descent:
-    """One run: where it stands between two compiled chunks."""
+    """One run: its state between two compiled chunks."""
 
-    def __init__(self, problem: Problem, update: Update, books: Books, steps: int):
-        self.problem, self.update, self.books, self.record = problem, update, books, books.record
-        self.run, self.step, self.steps = len(books.outcomes), 0, steps
+    def __init__(self, problem: Problem, update: Update, log: DescentLog, steps: int):
+        self.problem, self.update, self.log, self.recorder = problem, update, log, log.recorder
+        self.run, self.step, self.steps = len(log.outcomes), 0, steps
         self.loss = self.first_loss = self.limit = math.nan
         self.iterate: Any = None
         self.w: PyTree = None
         self.measured = 0
-        self.memories: dict[int, Any] = {}
-        self.standing: Any = None
-        self.pace = 1
+        self.warm_starts: dict[int, Any] = {}
+        self.measurement_state: Any = None
+        self.chunk = 1
 
-    def follow(self, w: PyTree, checkpoint: Checkpoint | None) -> Outcome:
+    def descend(self, w: PyTree, checkpoint: Checkpoint | None) -> Outcome:
         """Descend from `w`, or from a checkpoint, to the last step or to where the run ends."""
         self.w = w
         try:
@@ -101,18 +101,18 @@ class Descent:
             limit = jnp.asarray(self.limit, self.iterate.loss.dtype)
             while True:
                 self.w = self.iterate.w
-                if not bool(sound(self.iterate, limit)):
+                if not bool(is_finite_and_bounded(self.iterate, limit)):
                     return self._end(RunStatus.DIVERGED)
                 if self._measure():
                     return self._end(RunStatus.STOPPED)
-                asked_to_stop = self._reported()
+                asked_to_stop = self._report()
                 if self.step == self.steps:
                     return self._end(RunStatus.COMPLETED)
-                if asked_to_stop or self.books.left < COST.gradient:
+                if asked_to_stop or self.log.left < COST.gradient:
                     return self._end(RunStatus.STOPPED)
                 self._advance(limit)
         except KeyboardInterrupt as interrupt:
-            self.books.interrupt = interrupt
+            self.log.interrupt = interrupt
             return self._end(RunStatus.STOPPED)
 
     def _begin(self, w: PyTree) -> None:
@@ -123,57 +123,57 @@ class Descent:
                 f"the loss at the start is {loss}: check the data and the parameters for NaN, "
                 "infinity and overflow"
             )
-        self.books.work += COST.gradient
-        self.record.keep_losses(self.run, 0, np.asarray([loss]))
+        self.log.work += COST.gradient
+        self.recorder.record_losses(self.run, 0, np.asarray([loss]))
 
     def _restore(self, w: PyTree, saved: Checkpoint) -> None:
         shapes = eqx.filter_eval_shape(first_iterate, self.problem, self.update, w)
         arrays, static = eqx.partition(shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
-        saved.check_fits(self.books.axes, arrays, self.record.readings)
+        saved.check_fits(self.log.axes, arrays, self.recorder.values)
         self.iterate = eqx.combine(
             jax.tree.unflatten(jax.tree.structure(arrays), saved.iterate), static
         )
-        self.record.take_over(saved.losses, saved.readings)
+        self.recorder.restore(saved.losses, saved.values)
         self.step, self.first_loss = saved.step, saved.first_loss
         self.loss = float(self.iterate.loss)
-        self.measured, self.standing = saved.measured, saved.standing
-        self.memories = dict(saved.memories)
+        self.measured, self.measurement_state = saved.measured, saved.measurement_state
+        self.warm_starts = dict(saved.warm_starts)
 
     def _checkpoint(self, flow: FlowProgress | None) -> Checkpoint:
         return Checkpoint(
-            axes=self.books.axes,
-            outcomes=list(self.books.outcomes),
+            axes=self.log.axes,
+            outcomes=list(self.log.outcomes),
             step=self.step,
             first_loss=self.first_loss,
             iterate=jax.tree.leaves(eqx.filter(self.iterate, eqx.is_array)),
             measured=self.measured,
-            memories=dict(self.memories),
-            standing=flow.standing() if flow and flow.standing else self.standing,
-            gradient_evaluations=self.books.work,
-            seconds=self.books.seconds,
-            losses=self.record.losses.copy(),
-            readings={name: values.copy() for name, values in self.record.readings.items()},
+            warm_starts=dict(self.warm_starts),
+            measurement_state=flow.standing() if flow and flow.standing else self.measurement_state,
+            gradient_evaluations=self.log.work,
+            seconds=self.log.seconds,
+            losses=self.recorder.losses.copy(),
+            values={name: array.copy() for name, array in self.recorder.values.items()},
         )
 
     def _advance(self, limit: Any) -> None:
         began = time.perf_counter()
-        due = self.record.next_due(self.step)
+        due = self.recorder.next_due(self.step)
         wanted = (self.steps if due is None else due) - self.step
-        affordable = self.books.left // COST.gradient
-        count = int(min(self.pace, wanted, affordable))
+        affordable = self.log.left // COST.gradient
+        count = int(min(self.chunk, wanted, affordable))
         self.iterate, taken, losses = advance(
             self.problem, self.update, self.iterate, jnp.asarray(count), limit
         )
         kept = np.asarray(losses)[: int(taken)]
-        self.books.work += COST.gradient * kept.size
-        self.record.keep_losses(self.run, self.step + 1, kept)
+        self.log.work += COST.gradient * kept.size
+        self.recorder.record_losses(self.run, self.step + 1, kept)
         self.step, self.loss = self.step + kept.size, float(kept[-1])
-        self.measured, self.standing = 0, None
+        self.measured, self.measurement_state = 0, None
         seconds = time.perf_counter() - began
-        if count == self.pace and seconds < _PACE_SECONDS:
-            self.pace = min(2 * self.pace, CHUNK)
-        elif seconds > 4 * _PACE_SECONDS:
-            self.pace = max(self.pace // 2, 1)
+        if count == self.chunk and seconds < _CHUNK_SECONDS:
+            self.chunk = min(2 * self.chunk, CHUNK)
+        elif seconds > 4 * _CHUNK_SECONDS:
+            self.chunk = max(self.chunk // 2, 1)
 
     def _measure(self) -> bool:
         """Make the measurements that are due; return whether to stop."""
@@ -181,44 +181,44 @@ class Descent:
 
         def relay(flow: FlowProgress) -> bool:
             nonlocal asked_to_stop
-            asked_to_stop = self._reported(flow)
+            asked_to_stop = self._report(flow)
             return asked_to_stop
 
-        due = self.record.due(self.step)
+        due = self.recorder.due(self.step)
         for number in due[self.measured :]:
-            if self.measured and self._reported():
+            if self.measured and self._report():
                 return True
-            measurement = self.record.measurements[number]
-            memory = self.memories.get(number)
+            measurement = self.recorder.measurements[number]
+            memory = self.warm_starts.get(number)
             given = (self.problem, self.w, memory, relay)
             resume = getattr(measurement, "resume", None)
-            if resume is not None and self.standing is not None:
-                reading = resume(*given, self.standing)
+            if resume is not None and self.measurement_state is not None:
+                reading = resume(*given, self.measurement_state)
             else:
                 reading = measurement.measure(*given)
-            self.record.keep_reading(self.run, number, self.step, reading)
-            self.books.work += reading.gradient_evaluations
+            self.recorder.record_values(self.run, number, self.step, reading)
+            self.log.work += reading.gradient_evaluations
             if asked_to_stop:
                 return True
-            self.memories[number] = reading.memory
-            self.books.readings += 1
-            self.measured, self.standing = self.measured + 1, None
+            self.warm_starts[number] = reading.memory
+            self.log.measurements_made += 1
+            self.measured, self.measurement_state = self.measured + 1, None
         return False
 
-    def _reported(self, flow: FlowProgress | None = None) -> bool:
-        books = self.books
-        if books.report is None:
+    def _report(self, flow: FlowProgress | None = None) -> bool:
+        log = self.log
+        if log.report is None:
             return False
-        size = books.step_sizes[self.run]
-        where = (self.run, len(books.step_sizes), size, self.step, self.steps, self.loss, flow)
+        size = log.step_sizes[self.run]
+        where = (self.run, len(log.step_sizes), size, self.step, self.steps, self.loss, flow)
         return bool(
-            books.report(
+            log.report(
                 Progress(
                     *where,
-                    books.work,
-                    books.readings,
+                    log.work,
+                    log.measurements_made,
                     partial(self._checkpoint, flow),
-                    books.dataset,
+                    log.dataset,
                 )
             )
         )
@@ -242,7 +242,7 @@ class Descent:
             reason = f"the loss is {loss:.3g}" if math.isfinite(loss) else "the loss is not finite"
             message = (
                 f"Gradient descent diverged at step {step} ({reason}): choose a step size below "
-                f"{self.books.step_sizes[self.run]:g}."
+                f"{self.log.step_sizes[self.run]:g}."
             )
         return Outcome(self.w, status, message, step)
 

@@ -6,11 +6,11 @@ from typing import Any
 from thalweg.curvature import top_eigenpairs
 from thalweg.descent import descend
 
-AHEAD = 0.1  # the part of the loss at the start at which the sharpness is looked up
+LOSS_FRACTION = 0.1  # the part of the loss at the start at which the sharpness is looked up
 PRECISION = 1e-3  # relative, of the sharpness
-CAREFUL = 0.25  # of 2 / λ: the step size on the way there; the sharpness may grow fourfold
+SMALL_FRACTION = 0.25  # of 2 / λ: the step size on the way there; the sharpness may grow fourfold
 STEPS = 2000  # at most: where the loss stands by then is good enough
-SHARPENED = 1.1  # by how much it must have grown for an edge of stability to be there
+MIN_GROWTH = 1.1  # by how much it must have grown for an edge of stability to be there
 STABLE = 2.0  # threshold of the stable run, in units of that sharpness
 AT_THE_EDGE = (2 / 3, 1 / 3)  # thresholds of the others, between the start and that sharpness
 FRACTIONS = (0.5, 0.75, 0.95)  # of 2 / λ, where the sharpness does not grow
@@ -59,8 +59,8 @@ def chosen_step_sizes(
         "sharpness grows"
     )
     at_start = _sharpness(problem, start, tol=PRECISION)
-    later = _sharpness_ahead(problem, start, CAREFUL * 2 / at_start)
-    grows = later >= SHARPENED * at_start
+    later = _later_sharpness(problem, start, SMALL_FRACTION * 2 / at_start)
+    grows = later >= MIN_GROWTH * at_start
     if grows:
         thresholds = [STABLE * later]
         thresholds += [at_start + part * (later - at_start) for part in AT_THE_EDGE]
@@ -74,9 +74,9 @@ def chosen_step_sizes(
     return sizes
 
 
-def _sharpness_ahead(problem: Any, start: Any, step_size: float) -> float:
+def _later_sharpness(problem: Any, start: Any, step_size: float) -> float:
     """Return the sharpness where gradient descent stands; NaN where there is none."""
-    level = AHEAD * float(problem(start))
+    level = LOSS_FRACTION * float(problem(start))
     run = descend(
         problem,
         start,

@@ -51,7 +51,7 @@ class GradientDescent(eqx.Module):
         return jax.tree.map(lambda g: -self.step_size.astype(g.dtype) * g, updates), state
 
 
-def accepted(update: Update, more: dict[str, Any]) -> dict[str, Any]:
+def accepted_arguments(update: Update, more: dict[str, Any]) -> dict[str, Any]:
     """Return those of the arguments by name that the update takes besides the common three."""
     parameters = inspect.signature(update.update).parameters
     if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
@@ -63,11 +63,11 @@ def update_for(optimizer: Optimizer | None, step_size: float) -> Update:
     """Return the update of `optimizer` at `step_size`; plain gradient descent for `None`."""
     if optimizer is None:
         return GradientDescent(step_size)
-    made: Any = optimizer
-    if not _is_update(made) and callable(made):
-        made = made(step_size)
-    if _is_update(made):
-        return made
+    transformation: Any = optimizer
+    if not _is_update(transformation) and callable(transformation):
+        transformation = transformation(step_size)
+    if _is_update(transformation):
+        return transformation
     raise TypeError(
         "optimizer must be an optax GradientTransformation, or a callable step_size -> "
         "GradientTransformation such as optax.sgd"

@@ -1,4 +1,4 @@
-"""What a run has recorded so far, and the dataset made of it."""
+"""The recorder of losses and measured values, and the dataset made of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,8 +11,8 @@ from thalweg.basics.memory import BYTES_A_RESULT, check_fits
 from thalweg.descent.measurements import Measurement, Reading, as_number, scheduled_steps
 
 
-class Record:
-    """Losses and readings of several runs, in arrays with NaN where nothing was reached.
+class Recorder:
+    """Losses and measured values of several runs, in arrays with NaN where nothing was reached.
 
     The arrays have their full length from the start, so that what a run leaves when it stops
     early still lies on the axes that were asked for.
@@ -32,17 +32,17 @@ class Record:
         self.loss_steps = np.union1d(regular, np.asarray([steps], np.int64))
         self.losses = np.full((runs, self.loss_steps.size), np.nan)
         self.schedules = [scheduled_steps(m, steps) for m in measurements]
-        self.readings = {
+        self.values = {
             name: np.full((runs, schedule.size), np.nan)
             for m, schedule in zip(measurements, self.schedules, strict=True)
             for name in m.variables
         }
 
-    def take_over(self, losses: NDArray[Any], readings: Mapping[str, NDArray[Any]]) -> None:
-        """Go on with what an earlier record, with the same axes, has kept."""
+    def restore(self, losses: NDArray[Any], values: Mapping[str, NDArray[Any]]) -> None:
+        """Go on with what an earlier recorder, with the same axes, has recorded."""
         self.losses[:] = losses
-        for name, values in readings.items():
-            self.readings[name][:] = values
+        for name, array in values.items():
+            self.values[name][:] = array
 
     def due(self, step: int) -> list[int]:
         """Return the numbers of the measurements to be made at `step`."""
@@ -53,13 +53,13 @@ class Record:
         after = [int(later[0]) for s in self.schedules if (later := _from(s, step + 1)).size]
         return min(after, default=None)
 
-    def keep_losses(self, run: int, first: int, losses: NDArray[Any]) -> None:
+    def record_losses(self, run: int, first: int, losses: NDArray[Any]) -> None:
         """Store the losses of the steps `first`, `first + 1`, ... that are to be recorded."""
         begin, end = np.searchsorted(self.loss_steps, [first, first + losses.size])
         self.losses[run, begin:end] = losses[self.loss_steps[begin:end] - first]
 
-    def keep_reading(self, run: int, number: int, step: int, reading: Reading) -> None:
-        """Store the values of one measurement, and what it tells about the one before."""
+    def record_values(self, run: int, number: int, step: int, reading: Reading) -> None:
+        """Store the values of one measurement, and what it says about the one before."""
         measurement, values = self.measurements[number], reading.values
         if set(values) != set(measurement.variables):
             raise ValueError(
@@ -69,10 +69,10 @@ class Record:
         column = int(np.searchsorted(self.schedules[number], step))
         for name, value in values.items():
             what = f"{name!r} of the measurement {measurement.name!r}"
-            self.readings[name][run, column] = as_number(value, what)
+            self.values[name][run, column] = as_number(value, what)
         if column > 0:
             for name, value in reading.of_previous.items():
-                self.readings[name][run, column - 1] = value
+                self.values[name][run, column - 1] = value
 
     def dataset(self, step_sizes: Sequence[float], thresholds: Sequence[float]) -> xr.Dataset:
         """Return everything on its axes: dimension `run` first, steps as coordinates."""
@@ -93,7 +93,7 @@ class Record:
             axis = f"{measurement.name}_step"
             coords[axis] = (axis, schedule, {"long_name": "step", **steps})
             for name, attributes in measurement.variables.items():
-                data[name] = (("run", axis), self.readings[name], dict(attributes))
+                data[name] = (("run", axis), self.values[name], dict(attributes))
         return xr.Dataset(data, coords)
 
 
