@@ -184,15 +184,15 @@ def make_reference(case, tolerances=TOLERANCES, seconds=SECONDS):
     The answer is `None` where the flow does not settle in time.
     """
     deadline = time.process_time() + seconds
-    coarse = follow(case, tolerances[0], deadline)
-    fine = coarse and follow(case, tolerances[1], deadline)
+    coarse = integrate(case, tolerances[0], deadline)
+    fine = coarse and integrate(case, tolerances[1], deadline)
     if fine is None:
         return None
     difference = abs(fine.sharpness - coarse.sharpness) / abs(fine.sharpness)
     return replace(fine, uncertainty=difference + coarse.uncertainty + fine.uncertainty)
 
 
-def follow(case, tolerance, deadline):
+def integrate(case, tolerance, deadline):
     """Integrate until the sharpness has settled; its uncertainty is what is left to go."""
     functions, data = network(case.architecture), (case.x, case.y)
     solver = LSODA(
@@ -205,20 +205,20 @@ def follow(case, tolerance, deadline):
         atol=0.1 * tolerance,
         jac=lambda t, w: -np.asarray(functions.hessian(w, *data)),
     )
-    next_look, earlier = 1.0, nan
+    next_estimate, earlier = 1.0, nan
     while solver.status == "running" and time.process_time() < deadline:
         solver.step()
-        if solver.t < next_look:
+        if solver.t < next_estimate:
             continue
-        sharpness, left = look(functions, data, solver.t, solver.y)
+        sharpness, left = estimate_limit(functions, data, solver.t, solver.y)
         left += abs(sharpness - earlier) / abs(sharpness)
         if left <= SETTLED:
             return Reference(sharpness, left, float(functions.loss(solver.y, *data)))
-        next_look, earlier = 2 * solver.t, sharpness
+        next_estimate, earlier = 2 * solver.t, sharpness
     return None
 
 
-def look(functions, data, t, w):
+def estimate_limit(functions, data, t, w):
     """Return the sharpness, and a relative bound on what it still changes, to first order.
 
     A mode of curvature `κ` has `|∇L| / κ` left to go, or about `|∇L| t` where it is slower than

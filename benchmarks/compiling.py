@@ -25,7 +25,7 @@ from thalweg.models import ARCHITECTURES
 from thalweg.problems import flatten
 
 SHOWN = 14  # programs
-BUDGET = 4000  # gradients: enough for looks at the limit
+BUDGET = 4000  # gradients: enough for estimates of the limit
 EVENTS = ("trace_duration", "to_mlir_module_duration", "backend_compile_duration")
 
 

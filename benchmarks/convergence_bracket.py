@@ -51,7 +51,7 @@ def sample(key: Array, depth: int, number: int) -> tuple[Array, Array]:
 
 
 @partial(jax.jit, static_argnums=(1, 2))
-def follow(key: Array, depth: int, number: int, most_steps: int = 20_000) -> Runs:
+def simulate(key: Array, depth: int, number: int, most_steps: int = 20_000) -> Runs:
     """Return what became of `number` runs."""
     w, step_size = sample(key, depth, number)
     y = jnp.ones(())
@@ -92,7 +92,7 @@ def main() -> None:
     number = -(-options.runs // len(DEPTHS))
     met, used, slowest = 0, 0.0, 0.0
     for depth in DEPTHS:
-        runs = follow(jax.random.key(depth), depth, number)
+        runs = simulate(jax.random.key(depth), depth, number)
         holds = runs.met
         assert bool(jnp.all(runs.settled[holds])), f"depth {depth}: a run did not settle"
         assert bool(jnp.all(runs.inside[holds])), f"depth {depth}: outside the bracket"

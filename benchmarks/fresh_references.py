@@ -124,7 +124,7 @@ class Flow:
         """Return the sharpness of the loss that was given, at `w` itself."""
         return float(np.linalg.eigvalsh(self._call(2, w, None))[-1])
 
-    def look(self, t, w):
+    def estimate_limit(self, t, w):
         """Return the sharpness, and how far it and `w` still have to go, to first order."""
         values, vectors = np.linalg.eigh(self._call(2, w, self.margin))
         if values[0] * t < -0.1 and -values[0] > 1e-13 * values[-1]:
@@ -137,7 +137,7 @@ class Flow:
         return values[-1], float(np.sum(np.abs(slope) * to_go)), float(np.sum(to_go))
 
 
-def follow(flow, method):
+def integrate(flow, method):
     """Return where the flow ends, the sharpness there and its error, the time it took."""
     deadline = time.process_time() + SECONDS[method]
     solver = method(
@@ -150,20 +150,20 @@ def follow(flow, method):
         atol=TOLERANCE / 100,
         jac=flow.jacobian,
     )
-    looks, next_look = [], 1e-2
+    estimates, next_estimate = [], 1e-2
     while solver.status == "running":
         if time.process_time() > deadline:
             raise Unsettled(f"no end in {SECONDS[method]:g} s, at time {solver.t:.1e}")
         solver.step()
-        if solver.t < next_look:
+        if solver.t < next_estimate:
             continue
-        next_look = solver.t * 1.2
-        sharpness, left, distance = flow.look(solver.t, solver.y)
-        looks.append((solver.t, sharpness))
+        next_estimate = solver.t * 1.2
+        sharpness, left, distance = flow.estimate_limit(solver.t, solver.y)
+        estimates.append((solver.t, sharpness))
         scale = max(abs(sharpness), 1e-12)
         is_near = distance <= SETTLED * (1 + np.linalg.norm(solver.y))
         if is_near and (flow.rounding or left <= SETTLED * scale):
-            before = [value for t, value in looks if t <= solver.t / 10]
+            before = [value for t, value in estimates if t <= solver.t / 10]
             change = abs(before[-1] - sharpness) if before else inf
             if flow.rounding or change <= SETTLED * scale:
                 return solver.y, sharpness, left + min(change, scale), solver.t
@@ -179,7 +179,7 @@ def make_reference(kind, seed):
     if case.truth is not None:
         return Reference(**common, low=case.truth, high=case.truth, error=1e-12)
     try:
-        w2, value2, error2, _ = follow(flow, LSODA)
+        w2, value2, error2, _ = integrate(flow, LSODA)
         method, (w, value, error, t) = follow_first(flow, Radau, BDF)
     except Unsettled as reason:
         return Reference(**common, why=str(reason), seconds=time.process_time() - begin)
@@ -198,7 +198,7 @@ def make_reference(kind, seed):
 def follow_first(flow, method, *others):
     """Return the name of the first method that reaches the limit, and what it found."""
     try:
-        return method.__name__, follow(flow, method)
+        return method.__name__, integrate(flow, method)
     except Unsettled:
         if not others:
             raise

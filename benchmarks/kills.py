@@ -48,7 +48,7 @@ READ, DAMAGED = "everything can be read", "damaged: "
 
 
 def session(folder, notes, when, number, share, arguments):
-    """Look at the folder as the last kill has left it, then run the command line to a kill."""
+    """Check the folder as the last kill has left it, then run the command line to a kill."""
     os.environ["JAX_ENABLE_X64"] = "1"
     for stream in (1, 2):
         os.dup2(os.open(notes if stream == 2 else os.devnull, os.O_WRONLY | os.O_APPEND), stream)
@@ -57,12 +57,12 @@ def session(folder, notes, when, number, share, arguments):
     import deadly
 
     jax.config.update("jax_enable_x64", True)
-    found = look(folder)
+    found = unreadable_files(folder)
     deadly.note(DAMAGED + "; ".join(found) if found else READ)
     sys.exit(deadly.main(when, number, arguments, share))
 
 
-def look(folder):
+def unreadable_files(folder):
     """Return what cannot be read of a folder."""
     from thalweg import descent, results
     from thalweg.experiments import EXPERIMENTS

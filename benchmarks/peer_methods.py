@@ -1,6 +1,6 @@
 """Other ways to follow gradient flow, each a generator of the points that it passes.
 
-A method takes a `Flow`, a `Meter` that counts its work, and one setting (a tolerance, or a length
+A method takes a `Flow`, a `WorkCounter` for its work, and one setting (a tolerance, or a length
 of step), and yields `w` along the flow for as long as it is asked. `PEERS` lists them. They get
 their first step, a tenth of `1/sharpness`, as a gift.
 """
@@ -45,7 +45,7 @@ class Budget:
     evaluations: float = 2e6
 
 
-class Meter:
+class WorkCounter:
     """Counts work, in units of one gradient, and seconds; says how far it is to the next mark."""
 
     def __init__(self, budget: Budget):
@@ -90,26 +90,26 @@ class Flow:
         """Return a tenth of `1/sharpness` at the start."""
         return 0.1 / abs(self.top(self.start).values[0])
 
-    def top(self, w, meter=None, k=1, start=None, tol=ROUGH):
+    def top(self, w, counter=None, k=1, start=None, tol=ROUGH):
         """Return the top eigenpairs of the Hessian, and count the work."""
         pairs = top_eigenpairs(self.problem, w, k, start=start, tol=tol, max_products=PRODUCTS)
-        if meter:
-            meter.spend(COST.hessian_product * pairs.matvecs)
+        if counter:
+            counter.spend(COST.hessian_product * pairs.matvecs)
         return pairs
 
 
-def runge_kutta4(flow, meter, factor):
+def runge_kutta4(flow, counter, factor):
     """Follow with the classical method of order 4, in steps of `factor / sharpness`."""
     w, vectors, done = flow.start, None, 0
     while True:
-        pairs = flow.top(w, meter, start=vectors)
+        pairs = flow.top(w, counter, start=vectors)
         step, vectors = factor / abs(pairs.values[0]), pairs.vectors
         renewal = done + max(1, int(RENEWAL * done))
         while done < renewal:
-            count = min(renewal - done, meter.room(4 * COST.gradient))
+            count = min(renewal - done, counter.room(4 * COST.gradient))
             w = runge_kutta4_steps(flow.problem, w, jnp.asarray(step), jnp.asarray(count))
             done += count
-            meter.spend(4 * COST.gradient * count)
+            counter.spend(4 * COST.gradient * count)
             yield w
 
 
@@ -125,7 +125,7 @@ def runge_kutta4_steps(problem, w, step, count):
     return lax.fori_loop(0, count, one, w)
 
 
-def exponential_euler(flow, meter, factor):
+def exponential_euler(flow, counter, factor):
     """Follow by Euler steps that are exact along the top eigenvectors of the Hessian.
 
     A step is `factor / λ` with the largest eigenvalue that is not treated exactly. That may vanish:
@@ -133,12 +133,12 @@ def exponential_euler(flow, meter, factor):
     """
     w, vectors, step = flow.start, None, flow.first_step()
     while True:
-        pairs = flow.top(w, meter, k=min(EXACT + 1, flow.size), start=vectors, tol=FINE)
+        pairs = flow.top(w, counter, k=min(EXACT + 1, flow.size), start=vectors, tol=FINE)
         vectors, values = pairs.vectors, pairs.values
         step = min(factor / max(abs(values[-1]), abs(values[0]) / FARTHEST), 2 * step)
         exact = vectors[:, :-1], jnp.asarray(values[:-1])
         w = exponential_euler_step(flow.problem, w, *exact, jnp.asarray(step))
-        meter.spend(COST.gradient)
+        counter.spend(COST.gradient)
         yield w
 
 
@@ -151,7 +151,7 @@ def exponential_euler_step(problem, w, vectors, values, step):
     return w - step * (gradient - vectors @ along) - vectors @ (times * along)
 
 
-def by_diffrax(flow, meter, tolerance, make_solver, step_cost):
+def by_diffrax(flow, counter, tolerance, make_solver, step_cost):
     """Follow with a solver of diffrax, stepped by hand, and its own control of the step."""
     controller = diffrax.PIDController(jnp.asarray(tolerance), jnp.asarray(0.1 * tolerance))
     solver = make_solver(controller)
@@ -159,11 +159,11 @@ def by_diffrax(flow, meter, tolerance, make_solver, step_cost):
     state = diffrax_start(
         solver, controller, flow.problem, flow.start, jnp.asarray(flow.first_step())
     )
-    meter.spend(COST.gradient)
+    counter.spend(COST.gradient)
     while True:
-        count = meter.room(cost)
+        count = counter.room(cost)
         state = diffrax_steps(solver, controller, flow.problem, state, jnp.asarray(count))
-        meter.spend(cost * count)
+        counter.spend(cost * count)
         yield state[2]
 
 
@@ -208,15 +208,15 @@ def kvaerno5_cost(size):
     return size * COST.hessian_product + 6 * COST.gradient
 
 
-def by_scipy(flow, meter, tolerance, solver, dense):
+def by_scipy(flow, counter, tolerance, solver, dense):
     """Follow with a solver of SciPy's interface; it ends where the solver does."""
 
     def velocity(t, w):
-        meter.spend(COST.gradient)
+        counter.spend(COST.gradient)
         return np.asarray(flow.velocity(w))
 
     def jacobian(t, w):
-        meter.spend(flow.size * COST.hessian_product)
+        counter.spend(flow.size * COST.hessian_product)
         return np.asarray(flow.jacobian(w))
 
     steps = solver(
@@ -238,7 +238,7 @@ def by_scipy(flow, meter, tolerance, solver, dense):
 class Peer:
     """A method, the settings to try for a relative accuracy, and how large a problem may be."""
 
-    follow: Callable[..., Iterator[Any]]
+    integrate: Callable[..., Iterator[Any]]
     settings: Callable[[float], tuple[float, ...]]
     largest: float = np.inf
     dense: bool = False
@@ -254,8 +254,8 @@ def always(*settings):
 
 
 def diffrax_peer(make_solver, step_cost, **size):
-    follow = partial(by_diffrax, make_solver=make_solver, step_cost=step_cost)
-    return Peer(follow, tolerances, **size)
+    integrate = partial(by_diffrax, make_solver=make_solver, step_cost=step_cost)
+    return Peer(integrate, tolerances, **size)
 
 
 def scipy_peer(solver, dense):

@@ -30,7 +30,7 @@ import numpy as np
 import thalweg as tw
 from hard_flows import FLOWS
 from machine import machine
-from peer_methods import PEERS, Budget, BudgetSpentError, Flow, Meter
+from peer_methods import PEERS, Budget, BudgetSpentError, Flow, WorkCounter
 from suite import REFERENCES
 from thalweg.curvature import top_eigenpairs
 
@@ -60,8 +60,8 @@ class Trajectory:
 
     def __init__(self, peer, flow, setting, reference, budget):
         self.flow, self.reference, self.setting = flow, reference, setting
-        self.meter = Meter(budget)
-        self.path = peer.follow(flow, self.meter, setting)
+        self.counter = WorkCounter(budget)
+        self.path = peer.integrate(flow, self.counter, setting)
         self.marks = []
         self.vectors = None
         self.aim = np.inf
@@ -74,12 +74,12 @@ class Trajectory:
         return self.marks[-1].error if self.marks else np.inf
 
     @property
-    def hopeless(self):
+    def is_out_of_reach(self):
         """Whether the budget ended before the way came near: smaller steps would not help."""
         near = 10 * self.aim
         return self.end == "budget" and all(mark.error > near for mark in self.marks)
 
-    def pursue(self, accuracy):
+    def integrate_to(self, accuracy):
         """Go on until the accuracy is reached, or cannot be any more."""
         self.aim = accuracy
         while not (self.end or self.reaches(accuracy) or self.settled(accuracy)):
@@ -89,18 +89,18 @@ class Trajectory:
         """Go to the next mark, unless something ends the way there."""
         try:
             while True:
-                w = self.meter.time(self.path)
-                if self.meter.work >= self.meter.mark:
+                w = self.counter.time(self.path)
+                if self.counter.work >= self.counter.mark:
                     break
         except StopIteration:
             self.end = "the solver ended"
         except BudgetSpentError:
             self.end = "budget"
         else:
-            self.look(w)
-            self.meter.set_mark()
+            self.measure(w)
+            self.counter.set_mark()
 
-    def look(self, w):
+    def measure(self, w):
         """Measure the sharpness, and whether `w` is all but at rest; free of charge."""
         pairs = top_eigenpairs(self.flow.problem, w, start=self.vectors, tol=1e-5)
         self.vectors = pairs.vectors
@@ -109,7 +109,7 @@ class Trajectory:
             self.end = "diverged"
             return
         error = abs(sharpness / self.reference - 1)
-        self.marks.append(Mark(self.meter.work, self.meter.seconds, sharpness, error))
+        self.marks.append(Mark(self.counter.work, self.counter.seconds, sharpness, error))
         slope = np.linalg.norm(self.flow.velocity(w))
         self.at_rest = slope <= AT_REST * np.linalg.norm(self.flow.velocity(self.flow.start))
 
@@ -154,8 +154,8 @@ def measure(peer, flow, reference, budget):
             if setting not in ways:
                 ways[setting] = Trajectory(peer, flow, setting, reference["value"], budget)
             way = ways[setting]
-            way.pursue(accuracy)
-            if way.first_mark(accuracy) or way.hopeless:
+            way.integrate_to(accuracy)
+            if way.first_mark(accuracy) or way.is_out_of_reach:
                 break
         if cheapest(ways, accuracy) is None:
             break
@@ -189,10 +189,10 @@ def compile_seconds(peer, flow):
         flow.velocity(flow.start).block_until_ready()
         if peer.dense:
             flow.jacobian(flow.start).block_until_ready()
-        meter = Meter(Budget())
-        path = peer.follow(flow, meter, peer.settings(ACCURACIES[0])[0])
+        counter = WorkCounter(Budget())
+        path = peer.integrate(flow, counter, peer.settings(ACCURACIES[0])[0])
         for _ in range(3):
-            meter.time(path)
+            counter.time(path)
         seconds.append(perf_counter() - begin)
     return max(0.0, seconds[0] - seconds[1])
 

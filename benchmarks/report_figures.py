@@ -20,11 +20,11 @@ def comparison(results, methods, accuracy):
     edge = 5 * max(known, default=1.0)
     for i, (method, column) in enumerate(times.items()):
         shift = 0.7 * (i / (len(methods) - 1) - 0.5)
-        look = {"marker": MARKERS[i], "color": COLOURS[i % len(COLOURS)], "linestyle": "none"}
-        axes.plot([], [], label=method, **look)
+        style = {"marker": MARKERS[i], "color": COLOURS[i % len(COLOURS)], "linestyle": "none"}
+        axes.plot([], [], label=method, **style)
         for flow, t in column.items():
             y = flows.index(flow) + shift
-            axes.plot(t or edge, y, markerfacecolor=None if t else "none", markersize=6, **look)
+            axes.plot(t or edge, y, markerfacecolor=None if t else "none", markersize=6, **style)
     for i in range(len(flows) - 1):
         axes.axhline(i + 0.5, color="0.85", linewidth=0.6)
     axes.axvline(edge / 2, color="0.5", linestyle=":", linewidth=0.8)
@@ -86,8 +86,8 @@ def growth(experiments):
             axes = panels[i, j]
             for k, (curve, rows) in enumerate(curves.items()):
                 sizes, costs = [row["size"] for row in rows], [row[what] for row in rows]
-                look = {"marker": MARKERS[k], "color": COLOURS[k], "markersize": 4}
-                axes.plot(sizes, costs, label=curve, **look)
+                style = {"marker": MARKERS[k], "color": COLOURS[k], "markersize": 4}
+                axes.plot(sizes, costs, label=curve, **style)
             axes.set(xscale="log", yscale="log", ylabel=what if j == 0 else None)
             axes.xaxis.set_minor_locator(NullLocator())
             axes.spines[["top", "right"]].set_visible(False)

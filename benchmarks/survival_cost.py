@@ -34,7 +34,7 @@ TIME = {
 }
 
 
-class Meter:
+class SavingTimer:
     """Sums up the seconds that saving takes, and notes the resident set at each report."""
 
     def __init__(self):
@@ -77,15 +77,15 @@ def measure(kind, options, end):
     from thalweg.runs import saving
 
     jax.config.update("jax_enable_x64", True)
-    meter = Meter()
-    meter.watch(saving.Saver)
+    timer = SavingTimer()
+    timer.watch(saving.Saver)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         config = getattr(experiments, kind)(**options)
-        summary = experiments.run(config, Path(folder) / "run", report=meter.report)
+        summary = experiments.run(config, Path(folder) / "run", report=timer.report)
         seconds = time.perf_counter() - began
     assert summary["runs"][0]["status"] == "completed"
-    end.send((meter.__dict__, summary["seconds"], seconds))
+    end.send((timer.__dict__, summary["seconds"], seconds))
 
 
 def measured(kind, options):

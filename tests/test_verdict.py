@@ -101,12 +101,12 @@ def test_the_answer_is_that_of_the_definition(sequence):
 def test_where_it_rises_and_falls_is_that_of_the_definition(sequence):
     pairs, known = sequence
     answer, rises = ask(pairs, known), certain_rises(pairs, known)
-    told = answer.largest_rise
-    assert (told is None) == (rises == [])
-    if told is not None:
+    found = answer.largest_rise
+    assert (found is None) == (rises == [])
+    if found is not None:
         largest = max(size for _, _, size, _ in rises)
         candidates = [rise for rise in rises if rise[2] == largest]
-        assert (told.between, told.size, told.error) in [rise[1:] for rise in candidates]
+        assert (found.between, found.size, found.error) in [rise[1:] for rise in candidates]
     placed = [i for i, pair in enumerate(pairs) if math.isfinite(sum(pair))]
     first = max([0, *(between[0] + 1 for _, between, _, _ in rises)])
     later = [i for i in placed if i >= first]

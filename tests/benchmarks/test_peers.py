@@ -8,7 +8,7 @@ import pytest
 
 import peer_methods
 import thalweg as tw
-from peer_methods import PEERS, Budget, BudgetSpentError, Flow, Meter
+from peer_methods import PEERS, Budget, BudgetSpentError, Flow, WorkCounter
 from peers import Mark, Trajectory, measure
 from thalweg.problems import COST
 
@@ -29,29 +29,29 @@ def linear():
 @pytest.mark.parametrize("name", PEERS)
 def test_peers_end_at_the_limit_of_a_linear_flow_and_are_charged(name, linear, monkeypatch):
     monkeypatch.setattr(peer_methods, "EXACT", 2)  # of four directions that matter
-    meter, works, w = Meter(Budget()), [], linear.start
-    path = PEERS[name].follow(linear, meter, PEERS[name].settings(1e-6)[0])
+    counter, works, w = WorkCounter(Budget()), [], linear.start
+    path = PEERS[name].integrate(linear, counter, PEERS[name].settings(1e-6)[0])
 
     limit = np.linalg.pinv(A) @ B
     while np.linalg.norm(w - limit) > 1e-4:
-        w = meter.time(path)
-        works.append(meter.work)
-        meter.set_mark()
-        assert meter.work < 5000
+        w = counter.time(path)
+        works.append(counter.work)
+        counter.set_mark()
+        assert counter.work < 5000
     assert works[0] > 0
     assert np.all(np.diff(works) > 0)
-    assert meter.seconds > 0
+    assert counter.seconds > 0
 
 
 def test_work_is_what_the_table_of_costs_says(linear):
     spent = {}
     for name in PEERS:
-        meter = Meter(Budget())
-        path = PEERS[name].follow(linear, meter, PEERS[name].settings(1e-3)[0])
-        meter.time(path)
-        before = meter.work
-        meter.time(path)
-        spent[name] = meter.work - before
+        counter = WorkCounter(Budget())
+        path = PEERS[name].integrate(linear, counter, PEERS[name].settings(1e-3)[0])
+        counter.time(path)
+        before = counter.work
+        counter.time(path)
+        spent[name] = counter.work - before
     products = COST.hessian_product * linear.size  # small: eigenpairs from the dense Hessian
     assert spent["RK4, 1/λ"] == products + 4
     assert spent["exponential Euler"] == products + 1
@@ -65,11 +65,11 @@ def test_scipy_solvers_are_charged_for_every_call():
     flow = Flow(lambda w: 0.5 * jnp.sum(w**2), jnp.ones(3))
     velocity = flow.velocity
     flow.velocity = lambda w: calls.append(1) or velocity(w)
-    meter = Meter(Budget())
-    path = PEERS["SSV2stab"].follow(flow, meter, 1e-3)
+    counter = WorkCounter(Budget())
+    path = PEERS["SSV2stab"].integrate(flow, counter, 1e-3)
     for _ in range(3):
-        meter.time(path)
-    assert meter.work == len(calls)
+        counter.time(path)
+    assert counter.work == len(calls)
 
 
 def test_stepping_by_hand_is_what_diffrax_does(linear):
@@ -96,13 +96,13 @@ def test_stepping_by_hand_is_what_diffrax_does(linear):
 
 def test_a_budget_ends_a_trajectory(linear):
     way = Trajectory(PEERS["RK4, 1/λ"], linear, 1.0, reference=-1.0, budget=Budget(60, 300))
-    way.pursue(1e-3)
+    way.integrate_to(1e-3)
     assert way.end == "budget"
     assert way.marks[-1].evaluations <= 300
     assert way.first_mark(1e-3) is None
-    meter = Meter(Budget(0.0, 1e9))
+    counter = WorkCounter(Budget(0.0, 1e9))
     with pytest.raises(BudgetSpentError):
-        meter.spend(1)
+        counter.spend(1)
 
 
 def test_the_cost_is_that_of_the_first_mark_after_which_the_error_stays_small(linear):

@@ -11,7 +11,7 @@ import pytest
 
 from thalweg.data import Images, load_images, training_data
 from thalweg.data import files as image_files
-from thalweg.data.images import balanced_choice, shrunk
+from thalweg.data.images import balanced_choice, downsampled
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(10), 3)[:25]
@@ -283,8 +283,8 @@ def test_the_choice_is_random_nested_and_repeatable():
 def test_shrinking_averages_areas():
     x = RNG.normal(size=(3, 6, 4, 2))
     np.testing.assert_allclose(
-        shrunk(x, 2), x.reshape(3, 2, 3, 2, 2, 2).mean(axis=(2, 4)), atol=1e-14
+        downsampled(x, 2), x.reshape(3, 2, 3, 2, 2, 2).mean(axis=(2, 4)), atol=1e-14
     )
-    np.testing.assert_allclose(shrunk(x, 3).mean(axis=(1, 2)), x.mean(axis=(1, 2)), atol=1e-14)
+    np.testing.assert_allclose(downsampled(x, 3).mean(axis=(1, 2)), x.mean(axis=(1, 2)), atol=1e-14)
     with pytest.raises(ValueError, match="between 1 and 4"):
-        shrunk(x, 5)
+        downsampled(x, 5)

@@ -128,9 +128,9 @@ def test_an_architecture(added, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(EXPERIMENTS, "network", network)
     with pytest.raises(SystemExit):
         cli.main(["run", "network", "--help"])
-    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "columns of the first matrix (bilinear)" in told
-    assert "--rows INT Rows of pixels that are seen (bilinear). (default: 2)" in told
+    found = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "columns of the first matrix (bilinear)" in found
+    assert "--rows INT Rows of pixels that are seen (bilinear). (default: 2)" in found
     options = ["--architecture", "bilinear", "--samples", "5", "--image-size", "2", "--rows", "1"]
     schedule = ["--step-size", "0.01", "--steps", "3", "--gfs-every", "3", "--gfs-start", "3"]
     folder = tmp_path / "run"

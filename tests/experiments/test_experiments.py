@@ -236,8 +236,8 @@ def test_a_rise_at_the_start_is_in_the_summary_the_table_the_data_and_the_figure
         assert data["gfs_rise_step"].values[number].tolist() == [begin, end]
         after = data["gfs_decreasing_from"].values[number]
         assert found["decreasing_from"] == (None if np.isnan(after) else after)
-        told = f"step size {run['step_size']:g}, GFS sharpness: it rises by {rise:.3g} ± "
-        assert told in table(summary)
+        line = f"step size {run['step_size']:g}, GFS sharpness: it rises by {rise:.3g} ± "
+        assert line in table(summary)
         assert f"from step {begin} to {end}" in table(summary)
         legend = [text.get_text() for text in figure.legends[0].get_texts()]
         assert any(f"$t$ = {begin} to {end}" in text for text in legend)

@@ -110,11 +110,11 @@ def test_a_sweep_stores_what_ended_where(tmp_path):
     assert np.all(data["outcome_count"].sum("outcome_name") == 60)
     for run, entry in enumerate(summary["runs"]):
         assert sum(entry["outcomes"].values()) == entry["starts"] == 60
-        told = entry["monotonicity"]
+        found = entry["monotonicity"]
         for name in ("falls", "rises", "undecided"):
-            assert told[name] == int(data[name][run].sum())
-        if told["rises"]:
-            assert told["verdict"] == "not decreasing"
+            assert found[name] == int(data[name][run].sum())
+        if found["rises"]:
+            assert found["verdict"] == "not decreasing"
     report = config.report(summary)
     assert "depth 2: 360 runs: " in report
     assert "fell at" in report

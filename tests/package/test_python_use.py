@@ -69,7 +69,7 @@ def test_what_is_no_list_of_measurements_is_told(nothing):
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "found"),
     [
         (jnp.ones(3), r"shape \(3,\)"),
         (np.ones((2, 2)), r"shape \(2, 2\)"),
@@ -81,9 +81,9 @@ def test_what_is_no_list_of_measurements_is_told(nothing):
         ([[1.0], [2.0, 3.0]], r"\[\[1.0\], \[2.0, 3.0\]\]"),
     ],
 )
-def test_a_quantity_that_is_no_number_names_itself(value, told):
+def test_a_quantity_that_is_no_number_names_itself(value, found):
     quantity = tw.Quantity("norm", lambda problem, w: value)
-    with pytest.raises(ValueError, match=rf"^the quantity 'norm' must be one number, .*{told}"):
+    with pytest.raises(ValueError, match=rf"^the quantity 'norm' must be one number, .*{found}"):
         descended(measurements=[quantity])
 
 
@@ -128,8 +128,8 @@ def nothing_but_a_module(w):
     ],
 )
 def test_a_list_of_starts_is_told_what_to_do(question, loss, starts):
-    told = rf"the parameters are a {type(starts).__name__} of {len(starts)} alike: .* for w in "
-    with pytest.raises(ValueError, match=told) as caught:
+    found = rf"the parameters are a {type(starts).__name__} of {len(starts)} alike: .* for w in "
+    with pytest.raises(ValueError, match=found) as caught:
         QUESTIONS[question](loss, starts)
     assert len(str(caught.value).splitlines()) == 1
 

@@ -9,7 +9,7 @@ import pytest
 
 from bad_inputs import snapshot, thalweg
 from thalweg import cli
-from thalweg.runs.lock import LOCK, InUseError, Lock, who_uses
+from thalweg.runs.lock import LOCK, InUseError, Lock, lock_holder
 
 FEW = ["--steps", 2, "--gfs-every", 2]
 
@@ -44,9 +44,9 @@ def test_without_locks_the_file_is_the_lock(number, tmp_path, monkeypatch):
     first = Lock.take(tmp_path)
     with pytest.raises(InUseError, match=f"by process {os.getpid()} on {socket.gethostname()}"):
         Lock.take(tmp_path)
-    assert who_uses(tmp_path) == f"process {os.getpid()} on {socket.gethostname()}"
+    assert lock_holder(tmp_path) == f"process {os.getpid()} on {socket.gethostname()}"
     first.release()
-    assert who_uses(tmp_path) is None
+    assert lock_holder(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,19 +64,19 @@ def test_without_locks_what_may_be_in_use_is_left_alone(content, is_free, tmp_pa
     refuse(monkeypatch, errno.ENOTSUP)
     (tmp_path / LOCK).write_text("".join(f"{line}\n" for line in content))
     if is_free:
-        assert who_uses(tmp_path) is None
+        assert lock_holder(tmp_path) is None
         Lock.take(tmp_path).release()
         return
-    assert who_uses(tmp_path) is not None
+    assert lock_holder(tmp_path) is not None
     with pytest.raises(InUseError, match=f"if it has ended, remove {tmp_path / LOCK}"):
         Lock.take(tmp_path)
 
 
 def test_with_locks_a_file_without_its_process_is_none(tmp_path):
     (tmp_path / LOCK).write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
-    assert who_uses(tmp_path) is None
+    assert lock_holder(tmp_path) is None
     held = Lock.take(tmp_path)
-    assert who_uses(tmp_path) is not None
+    assert lock_holder(tmp_path) is not None
     with pytest.raises(InUseError, match=r"wait until it ends, stop it, or choose another folder$"):
         Lock.take(tmp_path)
     held.release()
@@ -100,8 +100,8 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_taken_again(tmp_path, monkey
 def test_to_ask_changes_nothing_for_whoever_holds_it(tmp_path):
     held = Lock.take(tmp_path)
     before = snapshot(tmp_path)
-    assert who_uses(tmp_path) == who_uses(tmp_path) is not None
+    assert lock_holder(tmp_path) == lock_holder(tmp_path) is not None
     assert snapshot(tmp_path) == before
     held.release()
-    assert who_uses(tmp_path) is None
+    assert lock_holder(tmp_path) is None
     assert snapshot(tmp_path) == {}

@@ -358,7 +358,7 @@ def test_a_short_run_writes_little_on_its_way(tmp_path, monkeypatch):
     """The first checkpoint and the first results come in their time, not at once."""
     now, seen = 0.0, {}
 
-    def look(progress):
+    def observe(progress):
         nonlocal now
         now = 40.0 if progress.step >= 12 else 2.0 if progress.step >= 9 else 0.0
         seen[progress.step] = {path.name for path in tmp_path.iterdir()} - {LOCK}
@@ -366,7 +366,7 @@ def test_a_short_run_writes_little_on_its_way(tmp_path, monkeypatch):
     monkeypatch.setattr(saving, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(saving, "INTERVAL", 30.0)
     monkeypatch.setattr(saving, "SHARE_OF_CHECKPOINTS", 0.005)
-    experiments.run(replace(SHORT["scalar"], step_size=(0.25,)), tmp_path, report=look)
+    experiments.run(replace(SHORT["scalar"], step_size=(0.25,)), tmp_path, report=observe)
     assert seen[9] == {"config.json"}
     assert "checkpoint.npz" in seen[12]
     assert "result.nc" not in seen[12]

@@ -62,7 +62,7 @@ def test_searches_find_no_counterexample_but_do_with_a_looser_constant():
 
 @pytest.mark.parametrize("depth", [2, 10])
 def test_runs_that_meet_the_convergence_condition_end_in_the_bracket(depth):
-    runs = convergence_bracket.follow(jax.random.key(2), depth, 150)
+    runs = convergence_bracket.simulate(jax.random.key(2), depth, 150)
     assert np.sum(runs.met) > 100
     assert np.all(np.asarray(runs.settled | ~runs.met))
     assert np.all(np.asarray(runs.inside | ~runs.met))

@@ -16,7 +16,7 @@ from typing import Any
 import tyro
 
 from thalweg.basics.memory import is_exhausted
-from thalweg.cli.mistakes import NotDoneError, mistakes_of_the_caller, reason, remedy
+from thalweg.cli.mistakes import NotDoneError, caller_errors, reason, remedy
 from thalweg.cli.options import BadInputError, parse
 from thalweg.display import Lenient, lenient_streams, table
 from thalweg.experiments import EXPERIMENTS, Experiment, Study
@@ -123,15 +123,15 @@ def _dispatch(arguments: list[str]) -> int:
     command, *rest = arguments or ["--help"]
     wants_help = bool({"-h", "--help"} & set(rest[:1]))
     if command in ("-h", "--help") or (command in ("run", "list") and wants_help):
-        return _tell(_HELP + _listing())
+        return _print(_HELP + _listing())
     if command == "--version":
-        return _tell(f"thalweg {__version__}")
+        return _print(f"thalweg {__version__}")
     if command not in _COMMANDS:
         raise BadInputError(f"unknown command {command!r}; known: {', '.join(_COMMANDS)}")
     return _COMMANDS[command](rest)
 
 
-def _tell(text: str) -> int:
+def _print(text: str) -> int:
     """Print what was asked for; that nobody wants to read all of it is no failure."""
     print(text, flush=True)
     stream: Any = sys.stdout
@@ -144,7 +144,7 @@ def _tell(text: str) -> int:
 def _list(arguments: list[str]) -> int:
     if arguments:
         raise BadInputError(f"`thalweg list` takes no options, got {arguments[0]!r}: leave it out")
-    return _tell(_listing())
+    return _print(_listing())
 
 
 def _listing() -> str:
@@ -168,7 +168,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _run_experiment(config: Experiment, output: _Output, budget: _Budget) -> int:
-    with mistakes_of_the_caller():  # before the seconds that importing JAX takes
+    with caller_errors():  # before the seconds that importing JAX takes
         config.check()
         limits = budget.checked()
         claim = RunClaim.of_new_run(config, output.out, overwrite=output.overwrite)
@@ -177,7 +177,7 @@ def _run_experiment(config: Experiment, output: _Output, budget: _Budget) -> int
             _start_jax()
             from thalweg.runs.runner import prepare_claimed
 
-            return _carry_out(lambda: prepare_claimed(claim, config, _announce), limits)
+            return _execute(lambda: prepare_claimed(claim, config, _announce), limits)
     except KeyboardInterrupt:
         again = f"; {_resuming(output.out)} begins again" if claim.has_written else ""
         raise KeyboardInterrupt(again) from None
@@ -203,13 +203,13 @@ class _ResumeOptions:
 
 def _resume(arguments: list[str]) -> int:
     options = parse(_ResumeOptions, arguments, "thalweg resume", None)
-    with mistakes_of_the_caller():
+    with caller_errors():
         limits = options.budget.checked()
         experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
     _start_jax()
     from thalweg.runs.runner import has_finished, prepare_to_resume, tidy
 
-    with mistakes_of_the_caller():
+    with caller_errors():
         finished = has_finished(options.folder)
     if finished:
         tidy(options.folder)
@@ -221,15 +221,15 @@ def _resume(arguments: list[str]) -> int:
             options.folder, EXPERIMENTS, force=options.force, announce=_announce
         )
 
-    return _carry_out(prepare, limits)
+    return _execute(prepare, limits)
 
 
-def _carry_out(prepare: Callable[[], Any], budget: Budget | None) -> int:
+def _execute(prepare: Callable[[], Any], budget: Budget | None) -> int:
     """Run what `prepare` makes ready, and tell how it ended."""
     from thalweg.descent import CheckpointError, Interrupted
     from thalweg.display import progress_display
 
-    with mistakes_of_the_caller():
+    with caller_errors():
         prepared = prepare()
     config, folder, interruption = prepared.config, prepared.claim.folder.path, Interruption()
     again = _resuming(folder)
@@ -309,7 +309,7 @@ def _plot(arguments: list[str]) -> int:
     options = parse(_PlotOptions, arguments, "thalweg plot", None)
     from thalweg.runs.figure import save_run_figure
 
-    with mistakes_of_the_caller():
+    with caller_errors():
         save_run_figure(options.folder)
     print(f"The figure is in {options.folder}")
     return 0
@@ -343,10 +343,10 @@ def _reproduce(arguments: list[str]) -> int:
     from thalweg.reproduce.reproduction import HTML, begun, duration, estimated_seconds, reproduce
 
     size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
-    with mistakes_of_the_caller():
+    with caller_errors():
         begun(options.out, size, overwrite=options.overwrite)
     print(f"All of it takes about {duration(estimated_seconds(size))}.", flush=True)
-    with mistakes_of_the_caller(), progress_display() as show, Interruption() as interruption:
+    with caller_errors(), progress_display() as show, Interruption() as interruption:
 
         def report(progress: Any) -> bool:
             show(progress)

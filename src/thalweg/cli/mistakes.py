@@ -17,7 +17,7 @@ class NotDoneError(Exception):
 
 
 @contextlib.contextmanager
-def mistakes_of_the_caller() -> Iterator[None]:
+def caller_errors() -> Iterator[None]:
     """Turn what bad input raises into one line; errors elsewhere are ours, with a traceback."""
     try:
         yield

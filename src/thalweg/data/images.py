@@ -51,7 +51,7 @@ def training_data(
     chosen = balanced_choice(images.labels, samples, seed)
     x = images.pixels[chosen].astype(float)
     if image_size is not None:
-        x = shrunk(x, image_size)
+        x = downsampled(x, image_size)
     x -= x.mean(axis=0)
     deviation = x.std(axis=(0, 1, 2))
     x /= np.where(deviation > 0, deviation, 1.0)
@@ -80,13 +80,13 @@ def balanced_choice(labels: NDArray[np.int64], samples: int, seed: int) -> NDArr
     return order[np.argsort(rank, kind="stable")[:samples]]
 
 
-def shrunk(x: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+def downsampled(x: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Return images `(n, size, size, channels)` whose pixels are averages over areas of `x`.
 
     Examples
     --------
     >>> x = np.array([0.0, 3.0, 6.0]).reshape(1, 1, 3, 1) * np.ones((1, 3, 1, 1))
-    >>> shrunk(x, 2)[0, :, :, 0]
+    >>> downsampled(x, 2)[0, :, :, 0]
     array([[1., 5.], [1., 5.]])
     """
     height, width = x.shape[1:3]

@@ -18,9 +18,9 @@ BETWEEN = 0.37  # of the displacement
 LONGEST = 2.0**-4  # the displacement that is searched, relative to the size of the parameters
 HALVINGS = {"float32": 14, "float64": 18}  # of it; rounding leaves nothing to see beyond
 LAST = 6  # halvings that decide
-FALL = 4.0  # over them: less for a jump; 4⁶ where the gradient is smooth, 2⁶ where its slope jumps
-ALONE = 2.0  # by which a jump exceeds the second difference of the other half, in the last
-AMONG = 3  # of them
+DECAY = 4.0  # over them: less for a jump; 4⁶ where the gradient is smooth, 2⁶ where its slope jumps
+RATIO = 2.0  # by which a jump exceeds the second difference of the other half, in the last
+CHECKED = 3  # of them
 ROUNDING = 64.0  # units of the gradient's own rounding, below which nothing is seen
 
 
@@ -108,5 +108,5 @@ def has_gradient_jumps(problem: FlatProblem, w: Array) -> bool:
 def _has_jump(problem: FlatProblem, w: Array, seed: int) -> bool:
     taken, other, rounding = _second_differences(problem, w, seed)
     is_seen = taken[-1] > ROUNDING * rounding
-    remains = taken[-LAST - 1] < FALL * taken[-1]
-    return bool(is_seen and remains and np.all(taken[-AMONG:] > ALONE * other[-AMONG:]))
+    remains = taken[-LAST - 1] < DECAY * taken[-1]
+    return bool(is_seen and remains and np.all(taken[-CHECKED:] > RATIO * other[-CHECKED:]))

@@ -16,7 +16,7 @@ from thalweg.problems import FlatProblem
 from thalweg.problems.programs import hessian_matrix, hessian_product
 
 RESOLUTION = 1e-4  # of the sharpness: downward curvature below this is not seen
-PRECISE = 1e-9  # relative residual of the direction in which the loss curves downwards
+DIRECTION_TOLERANCE = 1e-9  # relative residual of the direction in which the loss curves downwards
 ESCAPE = 1e-8  # of the size of w: a component in that direction by which a flow leaves a saddle
 PRODUCTS = 300
 
@@ -47,7 +47,7 @@ def lowest_curvature(
     lowest = shift - float(pairs.values[0])
     is_downwards = lowest + float(pairs.residuals[0]) < -RESOLUTION * shift
     if is_downwards:
-        tol = max(PRECISE, 20 * float(jnp.finfo(w.dtype).eps))
+        tol = max(DIRECTION_TOLERANCE, 20 * float(jnp.finfo(w.dtype).eps))
         pairs = _largest_of_shifted_negative(problem, w, shift, pairs.vectors, tol, most)
         products += pairs.matvecs
     return LowestEigenpair(lowest, pairs.vectors[:, 0], is_downwards, products)

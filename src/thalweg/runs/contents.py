@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from thalweg.runs.atomic_write import TEMPORARY
-from thalweg.runs.lock import LOCK, who_uses
+from thalweg.runs.lock import LOCK, lock_holder
 
 CONFIG = "config.json"
 DATASET = "result.nc"
@@ -49,7 +49,7 @@ def names_to_replace(path: Path, *, overwrite: bool) -> set[str]:
     names = {entry.name for entry in path.iterdir()} - {LOCK}
     holds_run = any(map(marks_a_run, names))
     if holds_run and not overwrite:
-        raise FileExistsError(_said_of_run_in(path, names))
+        raise FileExistsError(_description_of(path, names))
     # Temporary files alone are what a killed first write leaves behind: not a reason to refuse.
     if not holds_run and not all(name.startswith(TEMPORARY) for name in names):
         raise FileExistsError(
@@ -58,9 +58,9 @@ def names_to_replace(path: Path, *, overwrite: bool) -> set[str]:
     return names
 
 
-def _said_of_run_in(path: Path, names: set[str]) -> str:
+def _description_of(path: Path, names: set[str]) -> str:
     """Return a sentence about the run in a folder, with what can be done, but not by accident."""
-    if (user := who_uses(path)) is not None:
+    if (user := lock_holder(path)) is not None:
         return f"{path} holds a run that {user} works at; choose another --out"
     if CONFIG in names and (SUMMARY not in names or any(map(is_checkpoint, names))):
         return (

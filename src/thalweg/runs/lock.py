@@ -84,7 +84,7 @@ class Lock:
                 self._lock.release()
 
 
-def who_uses(folder: Path) -> str | None:
+def lock_holder(folder: Path) -> str | None:
     """Return the process that has locked a folder, as far as can be told; `None` for nobody."""
     with suppress(OSError):
         if (folder / LOCK).exists():
