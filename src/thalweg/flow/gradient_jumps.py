@@ -37,7 +37,7 @@ class _Interval(NamedTuple):
     at_b: Gradients
 
     @property
-    def second_difference(self) -> float:
+    def difference(self) -> float:
         return float(np.linalg.norm(self.at_a - 2 * self.at_middle + self.at_b))
 
     def halves(self, gradient: Callable[[float], Gradients]) -> tuple["_Interval", "_Interval"]:
@@ -46,14 +46,10 @@ class _Interval(NamedTuple):
         quarters = gradient((self.a + middle) / 2), gradient((middle + self.b) / 2)
         left = _Interval(self.a, middle, self.at_a, quarters[0], self.at_middle)
         right = _Interval(middle, self.b, self.at_middle, quarters[1], self.at_b)
-        if left.second_difference >= right.second_difference:
-            return left, right
-        return right, left
+        return (left, right) if left.difference >= right.difference else (right, left)
 
 
-def _second_differences(
-    problem: FlatProblem, w: Array, seed: int
-) -> tuple[NDArray[Any], NDArray[Any], float]:
+def _differences(problem: FlatProblem, w: Array, seed: int) -> tuple[Gradients, Gradients, float]:
     """Bisect a random displacement from `w` towards the larger second difference of the gradient.
 
     Returns, for each halving, `|g(a) - 2 g(m) + g(b)|` of the half taken and of the other, and what
@@ -73,7 +69,7 @@ def _second_differences(
     found = []
     for _ in range(HALVINGS[w.dtype.name]):
         half, other = half.halves(gradient)
-        found.append((half.second_difference, other.second_difference))
+        found.append((half.difference, other.difference))
     between = w + jnp.asarray(BETWEEN * d, w.dtype)
     seen = [rounding_of_gradient(problem, between, random)[1] for _ in range(JITTERS)]
     rounding = max(float(jnp.finfo(w.dtype).eps) * largest, *seen)
@@ -106,7 +102,7 @@ def has_gradient_jumps(problem: FlatProblem, w: Array) -> bool:
 
 
 def _has_jump(problem: FlatProblem, w: Array, seed: int) -> bool:
-    taken, other, rounding = _second_differences(problem, w, seed)
+    taken, other, rounding = _differences(problem, w, seed)
     is_seen = taken[-1] > ROUNDING * rounding
     remains = taken[-LAST - 1] < DECAY * taken[-1]
     return bool(is_seen and remains and np.all(taken[-CHECKED:] > RATIO * other[-CHECKED:]))
