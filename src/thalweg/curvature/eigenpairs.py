@@ -4,7 +4,7 @@ import operator
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax.numpy as jnp
 import numpy as np
@@ -115,7 +115,7 @@ def sharpness(loss: Callable[[Any], Any], w: PyTree, *, tol: float = 1e-6) -> fl
     return float(pairs.values[0])
 
 
-def _checked(k: Any, tol: float, max_products: int, w: Array) -> int:
+def _checked(k: SupportsIndex, tol: float, max_products: int, w: Array) -> int:
     k = operator.index(k)
     if not 1 <= k <= w.size:
         raise ValueError(f"k must be between 1 and the {w.size} parameters, got {k}")

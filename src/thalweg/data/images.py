@@ -96,7 +96,8 @@ def downsampled(x: NDArray[np.float64], size: int) -> NDArray[np.float64]:
             f"got {size}"
         )
     rows, columns = _areas(height, size), _areas(width, size)
-    return np.einsum("ih,nhwc,jw->nijc", rows, x, columns, optimize=True)
+    means: NDArray[np.float64] = np.einsum("ih,nhwc,jw->nijc", rows, x, columns, optimize=True)
+    return means
 
 
 def _areas(old: int, new: int) -> NDArray[np.float64]:
@@ -105,4 +106,5 @@ def _areas(old: int, new: int) -> NDArray[np.float64]:
     pixel = np.arange(old)
     above = np.maximum(edges[:-1, None], pixel[None, :])
     below = np.minimum(edges[1:, None], pixel[None, :] + 1)
-    return np.maximum(below - above, 0.0) * (new / old)
+    shares: NDArray[np.float64] = np.maximum(below - above, 0.0) * (new / old)
+    return shares

@@ -56,7 +56,7 @@ def advance(
     arrays, static = eqx.partition(iterate, eqx.is_array)
     losses = jnp.zeros(CHUNK, iterate.loss.dtype)
 
-    def going(carry: Any) -> Bool[Array, ""]:
+    def going(carry: tuple[Array, Any, Array]) -> Bool[Array, ""]:
         taken, arrays, _ = carry
         return (taken < count) & is_finite_and_bounded(eqx.combine(arrays, static), limit)
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import equinox as eqx
 import jax
@@ -88,5 +88,5 @@ def check_optimizer(optimizer: Optimizer | None, step_sizes: int) -> None:
         )
 
 
-def _is_update(candidate: Any) -> bool:
+def _is_update(candidate: Any) -> TypeGuard[Update]:
     return all(callable(getattr(candidate, name, None)) for name in ("init", "update"))

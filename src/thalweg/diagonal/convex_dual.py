@@ -166,7 +166,8 @@ def _inverse(factor: Float[Array, "k k"]) -> Float[Array, "k k"]:
     def column(unit: Float[Array, " k"]) -> Float[Array, " k"]:
         return solve_triangular(factor, solve_triangular(factor, unit, trans=1))
 
-    return jax.lax.map(column, jnp.eye(factor.shape[0], dtype=factor.dtype)).T
+    columns: Array = jax.lax.map(column, jnp.eye(factor.shape[0], dtype=factor.dtype))
+    return columns.T
 
 
 def _start(
@@ -267,7 +268,8 @@ def _exponent_error(
     factor = _factor(coordinates, depth * _weights(u, v, depth))
     response = jnp.abs(vectors @ _inverse(factor))  # |V H⁻¹|, (d, k)
     turned = eps * jnp.max(condition) * jnp.linalg.norm(e)
-    return response @ uncertain + turned + eps * jnp.abs(e)
+    bound: Array = response @ uncertain + turned + eps * jnp.abs(e)
+    return bound
 
 
 def solve(
@@ -327,5 +329,6 @@ def has_closed_form(u0: A, v0: A, depth: int) -> A:
     Zeros stay zero. At odd depth a negative `u_j` contributes negatively, as `v_j` does if it is
     positive: then `β_j` stays negative, and the flow may creep towards a saddle for ever.
     """
-    not_zero = (u0 != 0) & (v0 != 0)
-    return not_zero if depth % 2 == 0 else not_zero & ((u0 > 0) == (v0 > 0))
+    same_sign: A = (u0 > 0) == (v0 > 0)
+    not_zero: A = (u0 != 0) & (v0 != 0)
+    return not_zero if depth % 2 == 0 else not_zero & same_sign

@@ -94,7 +94,7 @@ class DiagonalNetwork(Problem):
         """
         # Not a field: what is compiled for this problem need not take it, nor a copy with other
         # data (`equinox.tree_at`) keep it.
-        kept = self.__dict__.setdefault("_coordinates", {})
+        kept: dict[Any, DualCoordinates] = self.__dict__.setdefault("_coordinates", {})
         dtype = np.dtype(dtype)
         if dtype not in kept:
             with jax.ensure_compile_time_eval():

@@ -181,7 +181,8 @@ def _option(name: str, several: _Several) -> tuple[str, Any, Any]:
         raise ValueError(f"the option {name!r} has several types: name one of them otherwise")
     if _agree(several):
         return name, hint, field(default=first.default)
-    if get_origin(plain) is tuple:
+    origin: Any = get_origin(plain)
+    if origin is tuple:
         return name, hint, field(default=())
     return name, hint | None, field(default=None)
 

@@ -115,7 +115,8 @@ def _sharpness(path: "np.ndarray", target: float) -> "np.ndarray":
 
     x, y = path[..., 0], path[..., 1]
     half = (x * x - y * y) / 2
-    return (x * x + y * y) / 2 + np.hypot(half, 2 * x * y - target)
+    largest: np.ndarray = (x * x + y * y) / 2 + np.hypot(half, 2 * x * y - target)
+    return largest
 
 
 def _plane(size: float, target: float) -> "dict[str, Any]":
@@ -143,7 +144,8 @@ def _balances(size: float) -> "np.ndarray":
     import numpy as np
 
     ends = np.linspace(-1, 1, 2 * _LINES + 1)
-    return np.sign(ends) * (1 - (1 - np.abs(ends)) ** 2) * size * size
+    spread: np.ndarray = np.sign(ends) * (1 - (1 - np.abs(ends)) ** 2) * size * size
+    return spread
 
 
 def _flow_line(balance: float, size: float, target: float) -> "np.ndarray":

@@ -102,7 +102,7 @@ def variable_of(name: str) -> str:
 
 def isolated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which values have no neighbour, so that no line shows them."""
-    known = np.concatenate([[False], np.isfinite(values), [False]])
+    known: NDArray[np.bool_] = np.concatenate([[False], np.isfinite(values), [False]])
     return known[1:-1] & ~known[:-2] & ~known[2:]
 
 

@@ -29,7 +29,7 @@ DPI = 200
 def edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the borders of cells around increasing centres."""
     if len(centres) == 1:
-        return centres[0] * np.array([0.95, 1.05])
+        return np.array([0.95 * centres[0], 1.05 * centres[0]])
     middle = 0.5 * (centres[1:] + centres[:-1])
     return np.concatenate(
         [[1.5 * centres[0] - 0.5 * centres[1]], middle, [1.5 * centres[-1] - 0.5 * centres[-2]]]

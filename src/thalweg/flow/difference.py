@@ -134,30 +134,26 @@ def _difference_of_values(
 
 
 def _difference_on_steps(
-    records: StepRecordPair,
-    problem: FlatProblem,
-    w_next: Array,
-    here: FlowSolution,
-    budget: WorkBudget,
+    pair: StepRecordPair, problem: FlatProblem, w: Array, here: FlowSolution, budget: WorkBudget
 ) -> Fall:
     """Return the fall between two starts whose flows are integrated by the same steps."""
-    last_only = replace(records.coarse, endpoints=records.coarse.endpoints[:1])
+    last_only = replace(pair.coarse, endpoints=pair.coarse.endpoints[:1])
     works = budget.add_tasks(2)
     rtol = budget.request.rtol
     tasks = [
-        partial(_differences, record, problem, w_next, here, rtol, work)
-        for record, work in zip((last_only, records.fine), works, strict=True)
+        partial(_differences, record, problem, w, here, rtol, work)
+        for record, work in zip((last_only, pair.fine), works, strict=True)
     ]
     coarse, fine = budget.run_in_turn(tasks)
     fall, residual = fine[0]
     between = fall - coarse[0][0]
-    stopping = sum(abs(fall - earlier) for earlier, _ in fine[1:]) * records.fine.stopping
-    error = SAFETY_FACTOR * (records.integration * abs(between) + stopping)
-    unit = float(jnp.finfo(w_next.dtype).eps)
-    steps_work = records.fine.work * records.fine.lengths.size
+    stopping = sum(abs(fall - earlier) for earlier, _ in fine[1:]) * pair.fine.stopping
+    error = SAFETY_FACTOR * (pair.integration * abs(between) + stopping)
+    unit = float(jnp.finfo(w.dtype).eps)
+    steps_work = pair.fine.work * pair.fine.lengths.size
     rounding = 2 * ROUNDING * unit * max(steps_work, 1.0) ** 0.5 * abs(here.sharpness)
-    error += (1 + 2 * records.extrapolation) * residual + rounding
-    value = fall + records.extrapolation * between
+    error += (1 + 2 * pair.extrapolation) * residual + rounding
+    value = fall + pair.extrapolation * between
     error += budget.request.rtol * abs(value)
     if not isfinite(value + error):
         return Fall(nan, inf, Status.NON_FINITE, budget.spent)
@@ -220,4 +216,5 @@ def _take_steps(
     def one(i: Any, w: Array) -> Array:
         return step(problem, w, lengths[i].astype(w.dtype), bounds[i].astype(w.dtype))
 
-    return lax.fori_loop(0, count, one, w)
+    w = lax.fori_loop(0, count, one, w)
+    return w

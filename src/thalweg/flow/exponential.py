@@ -145,7 +145,7 @@ def step_work(problem: FlatProblem, w: Array) -> StepWork:
 
 
 def _residual_count(problem: FlatProblem, w: Array) -> int:
-    return eqx.filter_eval_shape(problem.residuals, w).size
+    return int(eqx.filter_eval_shape(problem.residuals, w).size)
 
 
 @compiled
@@ -277,7 +277,7 @@ class ExponentialIntegrator(FlowIntegrator):
 def _jacobian_error(problem: FlatProblem, linear: Linearization) -> Array:
     """Return how far `jacobian_matrix` is from `J`, relatively, in the direction of `w`."""
     image = problem.jacobian(linear.w)[1](linear.w)
-    return jnp.linalg.norm(linear.rows @ linear.w - image) / jnp.linalg.norm(image)
+    return jnp.divide(jnp.linalg.norm(linear.rows @ linear.w - image), jnp.linalg.norm(image))
 
 
 def _stiffness(linear: Linearization) -> float:

@@ -124,7 +124,8 @@ def conjugate_gradients(
 
 
 def _norm(v: Vector) -> float:
-    return float(v @ v) ** 0.5
+    norm: float = float(v @ v) ** 0.5
+    return norm
 
 
 def factor_kernel(problem: FlatProblem, w: Array) -> Array | None:

@@ -57,7 +57,8 @@ def _gradient(problem: FlatProblem, w: Array) -> Floats:
 
 
 def _longest(w: Array) -> float:
-    return float(jnp.finfo(w.dtype).eps) ** 0.25 * float(jnp.linalg.norm(w))
+    unit: float = float(jnp.finfo(w.dtype).eps) ** 0.25
+    return unit * float(jnp.linalg.norm(w))
 
 
 def nearest_jump(problem: FlatProblem, w: Array) -> tuple[float, float]:

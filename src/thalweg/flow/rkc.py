@@ -43,7 +43,7 @@ def length_of(count: float) -> float:
     return STABILITY * (max(count, 2.0) ** 2 - 1)
 
 
-class RKC2(diffrax.AbstractAdaptiveSolver):
+class RKC2(diffrax.AbstractAdaptiveSolver[Any]):
     """Runge–Kutta–Chebyshev method of order 2 for `y' = f(t, y)` with a symmetric Jacobian.
 
     Parameters
@@ -159,5 +159,5 @@ def last_stage(
 
     zero = jnp.zeros((), dtype)
     start = (y0, zero, b0), (y1, c1, b1), _chebyshev_start(w0)
-    (_, (y, _, _), _) = lax.fori_loop(2, count + 1, stage, start)
+    y: Array = lax.fori_loop(2, count + 1, stage, start)[1][0]
     return y

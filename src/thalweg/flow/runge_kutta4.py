@@ -64,7 +64,7 @@ def _steps(problem: FlatProblem, w: Array, step: Array) -> Array:
     """Return where `STEPS` steps lead."""
 
     def velocity(w: Array) -> Array:
-        return -problem.gradient(w)
+        return jnp.negative(problem.gradient(w))
 
     def one(_: Array, w: Array) -> Array:
         k1 = velocity(w)
@@ -73,4 +73,5 @@ def _steps(problem: FlatProblem, w: Array, step: Array) -> Array:
         k4 = velocity(w + step * k3)
         return w + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
 
-    return lax.fori_loop(0, STEPS, one, w)
+    w = lax.fori_loop(0, STEPS, one, w)
+    return w

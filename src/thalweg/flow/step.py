@@ -82,7 +82,7 @@ def _end(
 ) -> Array:
     def field(time: Array, w: Array) -> Array:
         del time
-        return -problem.gradient(w)
+        return jnp.negative(problem.gradient(w))
 
     count = stages(length, spectral_radius)
     return last_stage(field, jnp.zeros_like(length), length, w, velocity, count)

@@ -180,7 +180,8 @@ class _ToleranceRefinement:
     def _rounding(self) -> float:
         """Return the relative error by rounding: gradients' errors add up like a random walk."""
         unit = float(jnp.finfo(self.w.dtype).eps)
-        return ROUNDING * unit * max(self.integrators[-1].work_of_steps, 1.0) ** 0.5
+        root: float = max(self.integrators[-1].work_of_steps, 1.0) ** 0.5
+        return ROUNDING * unit * root
 
     def _floor(self, sharpness: float) -> float:
         work, rtol = self.integrators[-1].work_of_steps, self.budget.request.rtol

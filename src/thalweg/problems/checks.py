@@ -1,12 +1,14 @@
 """Checks of the data that problems are built from, and of where questions are asked."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
+
+T = TypeVar("T")
 
 
 def check_not_traced(*values: Any) -> None:
@@ -18,7 +20,7 @@ def check_not_traced(*values: Any) -> None:
         )
 
 
-def with_automatic_axes(tree: PyTree) -> PyTree:
+def with_automatic_axes(tree: T) -> T:
     """Return the arrays of `tree` as they are placed, on meshes with `Auto` axes only.
 
     With `Explicit` axes every product over samples would have to say how its result is placed.
@@ -40,7 +42,8 @@ def with_automatic_axes(tree: PyTree) -> PyTree:
         mesh = Mesh(mesh.devices, mesh.axis_names, axis_types=kinds)
         return jax.device_put(leaf, NamedSharding(mesh, sharding.spec))
 
-    return jax.tree.map(automatic, tree)
+    placed: T = jax.tree.map(automatic, tree)
+    return placed
 
 
 def checked(data: Any, name: str) -> Array:

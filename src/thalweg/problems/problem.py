@@ -23,6 +23,7 @@ from thalweg.problems.compiling import ProgramCache, join, split
 
 Params = Any
 Operator = Callable[[Any], Any]
+VectorOperator = Callable[[Array], Array]
 
 
 class Cost(NamedTuple):
@@ -203,12 +204,12 @@ class FlatProblem(Problem):
         value, gradient = self.problem.value_and_gradient(self.tree(w))
         return value.astype(w.dtype), self.flat(gradient)
 
-    def hessian(self, w: Array) -> Operator:
+    def hessian(self, w: Array) -> VectorOperator:
         """Return `v -> ∇²L(w) v` on vectors of shape `(p,)`."""
         product = self.problem.hessian(self.tree(w))
         return lambda v: self.flat(product(self.unravel(v)))
 
-    def jacobian(self, w: Array) -> tuple[Array, Operator, Operator]:
+    def jacobian(self, w: Array) -> tuple[Array, VectorOperator, VectorOperator]:
         """Return `r(w)` and the operators `J`, `Jᵀ` on vectors of shapes `(p,)` and `(m,)`."""
         r, product, transpose = self.problem.jacobian(self.tree(w))
         return (
@@ -319,7 +320,8 @@ def _value_kind(problem: Problem, w: Params) -> tuple[Any, ...]:
         out = eqx.filter_eval_shape(lambda shapes: value(shapes, weak), shapes)
         return getattr(out, "shape", None), getattr(out, "dtype", None), type(out).__name__
 
-    return _VALUE_KINDS.get_or_make((structure, kinds), constants, find)
+    kind: tuple[Any, ...] = _VALUE_KINDS.get_or_make((structure, kinds), constants, find)
+    return kind
 
 
 def _check_scalar(flat: FlatProblem, vector: Array, alike: str) -> None:

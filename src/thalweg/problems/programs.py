@@ -30,7 +30,8 @@ def hessian_product(problem: FlatProblem, w: Array, v: Array) -> Array:
 @compiled
 def hessian_matrix(problem: FlatProblem, w: Array) -> Array:
     """Return `∇²L(w)`, shape `(p, p)`, by all `p` products at once."""
-    return jax.vmap(problem.hessian(w))(jnp.eye(w.size, dtype=w.dtype))
+    rows: Array = jax.vmap(problem.hessian(w))(jnp.eye(w.size, dtype=w.dtype))
+    return rows
 
 
 @compiled

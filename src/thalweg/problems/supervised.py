@@ -39,17 +39,17 @@ class Supervised(Problem):
     0.5
     """
 
-    predict: Callable[[Any, Any], Any]
-    x: Any
-    y: Any
-    loss: str | Callable[[Any, Any], Any]
+    predict: Callable[[Any, Any], Array]
+    x: Array
+    y: Array
+    loss: str | Callable[[Any, Any], Array]
 
     def __init__(
         self,
-        predict: Callable[[Any, Any], Any],
+        predict: Callable[[Any, Any], Array],
         x: Any,
         y: Any,
-        loss: str | Callable[[Any, Any], Any] = "squared",
+        loss: str | Callable[[Any, Any], Array] = "squared",
     ):
         if isinstance(loss, str) and loss not in ("squared", "cross_entropy"):
             raise ValueError(
@@ -125,7 +125,7 @@ class Supervised(Problem):
         def outputs(flat: Array, x: Array) -> Array:
             return self._outputs(eqx.combine(unravel(flat), rest), x[None]).ravel()
 
-        rows = jax.vmap(jax.jacrev(outputs), (None, 0))(flat, _cast(self.x, _dtype(w)))
+        rows: Array = jax.vmap(jax.jacrev(outputs), (None, 0))(flat, _cast(self.x, _dtype(w)))
         scale = jnp.sqrt(jnp.asarray(self.y.shape[0], rows.dtype))
         return (rows / scale).reshape(-1, flat.size)
 
@@ -151,7 +151,7 @@ class Supervised(Problem):
             gradient = eqx.filter_grad(combined)(w, x)
             return ravel_pytree(gradient)[0].astype(jnp.float32)
 
-        rows = jax.lax.map(row, _cast(self.x, _dtype(w)), batch_size=min(n, 256))
+        rows: Array = jax.lax.map(row, _cast(self.x, _dtype(w)), batch_size=min(n, 256))
         return (rows @ rows.T / (n * outputs)).astype(_dtype(w))
 
     def __call__(self, w: Params) -> Array:

@@ -175,7 +175,7 @@ def _stays_under(data: xr.Dataset) -> Claim:
 
 def _known(data: xr.Dataset, name: str) -> NDArray[np.float64]:
     """Return what is known of a variable; a sharpness only where eigensolver or flow settled."""
-    values = data[name].values.astype(float)
+    values: NDArray[np.float64] = data[name].values.astype(float)
     known = np.isfinite(values)
     status, settled = _SETTLED_BY.get(name, ("", []))
     if status in data:

@@ -134,7 +134,7 @@ def duration(seconds: float) -> str:
 
 
 def _gradient_seconds(problem: Problem, w: Any) -> float:
-    gradient = compiled(lambda problem, w: problem.value_and_gradient(w)[1])
+    gradient: Callable[..., Any] = compiled(lambda problem, w: problem.value_and_gradient(w)[1])
     jax.block_until_ready(gradient(problem, w))
     began = time.perf_counter()
     for _ in range(5):

@@ -243,7 +243,7 @@ def _solve_call(
         return found._replace(limit=found.limit.T, iterations=iterations)
 
     found = jax.lax.map(one, ws.reshape(-1, chunk, ws.shape[1]))
-    return jax.tree.map(lambda a: a.reshape(ws.shape[0], *a.shape[2:]), found)
+    return ScalarLimits(*(a.reshape(ws.shape[0], *a.shape[2:]) for a in found))
 
 
 def solve_chunks(

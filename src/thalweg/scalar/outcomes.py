@@ -82,9 +82,7 @@ class _RunState(NamedTuple):
 class _FlowCounts(NamedTuple):
     sharpness: Float[Array, " N"]
     error: Float[Array, " N"]
-    open: Bool[
-        Array, " N"
-    ]  # whether the run is inside and not settled, so that the next step counts
+    open: Bool[Array, " N"]  # whether inside and not settled, so that the next step counts
     falls: Int[Array, " N"]
     rises: Int[Array, " N"]
     undecided: Int[Array, " N"]
@@ -110,15 +108,17 @@ def classified_runs(
     state = _RunState(start, jnp.full_like(step_size, jnp.inf), zeros, zeros == 0)
 
     def descend(state: _RunState, steps: Array) -> _RunState:
-        return jax.lax.fori_loop(0, steps, lambda _, at: _step(at, step_size, target, signs), state)
+        state = jax.lax.fori_loop(
+            0, steps, lambda _, at: _step(at, step_size, target, signs), state
+        )
+        return state
 
     def block(_: Array, carry: tuple[_RunState, _FlowCounts]) -> tuple[_RunState, _FlowCounts]:
         state = descend(carry[0], every)
         return state, _compare(carry[1], state, target)
 
-    flows = _FlowCounts(
-        jnp.zeros_like(step_size), jnp.zeros_like(step_size), zeros > 0, *[zeros] * 3
-    )
+    none = jnp.zeros_like(step_size)
+    flows = _FlowCounts(none, none, zeros > 0, *[zeros] * 3)
     if with_flows:
         state, flows = jax.lax.fori_loop(0, blocks, block, (state, _compare(flows, state, target)))
     state = descend(state, rest)

@@ -82,7 +82,7 @@ def _root(
         above = is_above(middle)
         return jnp.where(above, low, middle), jnp.where(above, middle, high)
 
-    low = jnp.maximum(square, jnp.maximum(jnp.abs(c * h[0]), -t * rho[0] * h[0]))
-    high = square + 3 * jnp.sum(jnp.abs(h), axis=0)  # Gershgorin's bound
+    low: Array = jnp.maximum(square, jnp.maximum(jnp.abs(c * h[0]), -t * rho[0] * h[0]))
+    high: Array = square + 3 * jnp.sum(jnp.abs(h), axis=0)  # Gershgorin's bound
     low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (low, high))
     return 0.5 * (low + high)

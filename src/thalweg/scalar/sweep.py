@@ -172,7 +172,8 @@ def _call(starts: Array, sizes: Array, constants: Any, *, with_flows: bool) -> R
     def one(chunk: tuple[Array, Array]) -> RunOutcomes:
         return classified_runs(*chunk, *constants, with_flows=with_flows)
 
-    return jax.lax.map(one, (starts, sizes))
+    found: RunOutcomes = jax.lax.map(one, (starts, sizes))
+    return found
 
 
 def _run_all(
