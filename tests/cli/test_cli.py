@@ -11,7 +11,7 @@ import thalweg as tw
 from thalweg import cli, results
 from thalweg.descent import Progress
 from thalweg.display import Bars, Lines
-from thalweg.flow.method import Progress as FlowProgress
+from thalweg.flow.method import FlowProgress
 from thalweg.runs import runner
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
