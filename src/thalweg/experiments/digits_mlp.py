@@ -40,7 +40,7 @@ class DigitsMLP(DescentExperiment):
 
         from thalweg.data import digits
         from thalweg.models import mlp, mlp_init
-        from thalweg.models.parameters import init_if_fits
+        from thalweg.models.layers import init_if_fits
         from thalweg.problems import Supervised
 
         x, y = digits(self.samples)

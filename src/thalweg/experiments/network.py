@@ -100,7 +100,7 @@ class _Network(DescentExperiment):
         import jax
 
         from thalweg.data import load_images, training_data
-        from thalweg.models.parameters import init_if_fits
+        from thalweg.models.layers import init_if_fits
         from thalweg.problems import Supervised
 
         images = load_images(self.data, self.data_dir)

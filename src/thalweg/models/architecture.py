@@ -21,16 +21,12 @@ Shape = tuple[int, int, int]
 class Architecture(ABC):
     """A kind of network on images: its fields, made by `option`, are its options.
 
-    No architecture lets samples influence each other (there is
-    no batch normalisation), so each may be called on one sample at a time. Its module imports JAX
-    when a network is built, so that the command line can show the options quickly.
+    No architecture lets samples influence each other (there is no batch normalisation). Its module
+    imports JAX when a network is built, so that the command line can show the options quickly.
     """
 
     def check(self) -> None:
-        """Raise a ValueError, with what to change, for the first option that makes no sense.
-
-        Here: one that is not as the annotation of its field says (`thalweg.basics.checks`).
-        """
+        """Raise a ValueError for the first option that is not as its annotation says."""
         check_fields(self)
 
     @abstractmethod
@@ -40,7 +36,7 @@ class Architecture(ABC):
     @staticmethod
     @abstractmethod
     def predict(
-        w: Any, x: Float[Array, "n height width channels"], activation: Activation
+        w: Any, /, x: Float[Array, "n height width channels"], activation: Activation
     ) -> Float[Array, "n outputs"]:
         """Return the outputs on images."""
 

@@ -8,19 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from thalweg.basics.lazy import Lazy
 from thalweg.models.architecture import Shape
-from thalweg.models.layers import Layer, dense_init
+from thalweg.models.layers import Layer, dense_init, jax, jnp
 
 if TYPE_CHECKING:
-    import jax
-    import jax.numpy as jnp
     from jaxtyping import Array, Float
 
     Images = Float[Array, "n height width channels"]
     Convolved = Float[Array, "n height width out"]
-else:  # options are read before the seconds that importing JAX takes
-    jax, jnp = Lazy("jax"), Lazy("jax.numpy")
 
 KERNEL = 3  # pixels, along each side
 

@@ -1,4 +1,4 @@
-"""What architectures share: activations and dense layers."""
+"""What architectures share: activations, dense layers, and that parameters fit into memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from thalweg.basics.lazy import Lazy
+from thalweg.basics.memory import check_fits
 
 if TYPE_CHECKING:
     import jax
@@ -17,6 +18,8 @@ else:  # options are read before the seconds that importing JAX takes
 
 Activation = Callable[["Array"], "Array"]
 Layer = dict[str, "Array"]
+
+COPIES = 4  # of the parameters, at least: iterate, gradient, what a flow and an eigensolver work on
 
 
 def tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -58,3 +61,11 @@ def dense(layer: Layer, x: Float[Array, "*batch fan_in"]) -> Float[Array, "*batc
     """Return `x W + b` along the last axis of `x`."""
     bias = layer["bias"].reshape((1,) * (x.ndim - 1) + (-1,))
     return x @ layer["weight"] + bias
+
+
+def init_if_fits(initialise: Callable[[], Any]) -> Any:
+    """Return what `initialise` does, or raise a ValueError if that would not fit into memory."""
+    shapes = jax.tree.leaves(jax.eval_shape(initialise))
+    size = sum(shape.size * shape.dtype.itemsize for shape in shapes)
+    check_fits(COPIES * size, "the parameters", "choose smaller widths")
+    return initialise()

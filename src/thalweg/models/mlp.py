@@ -9,35 +9,13 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from thalweg.basics.checks import Width
-from thalweg.basics.lazy import Lazy
 from thalweg.models.architecture import Architecture, Shape, option
-from thalweg.models.layers import Activation, Layer, dense, dense_init, tanh
+from thalweg.models.layers import Activation, Layer, dense, dense_init, jax, tanh
 
 if TYPE_CHECKING:
-    import jax
     from jaxtyping import Array, Float
-else:  # options are read before the seconds that importing JAX takes
-    jax = Lazy("jax")
 
 Layers = list[Layer]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MLP(Architecture):
-    """A fully connected network."""
-
-    widths: tuple[Width, ...] = option((32, 32), "units of the hidden layers")
-
-    def init(self, key: Array, image: Shape, outputs: int) -> Any:
-        """Return random parameters."""
-        return mlp_init(key, (prod(image), *self.widths, outputs))
-
-    @staticmethod
-    def predict(
-        w: Any, x: Float[Array, "n height width channels"], activation: Activation
-    ) -> Float[Array, "n outputs"]:
-        """Return the outputs."""
-        return mlp(w, x, activation)
 
 
 def mlp_init(key: Array, widths: Sequence[int], dtype: Any = float) -> Layers:
@@ -60,3 +38,16 @@ def mlp(
     for layer in layers[:-1]:
         x = activation(dense(layer, x))
     return dense(layers[-1], x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLP(Architecture):
+    """A fully connected network."""
+
+    widths: tuple[Width, ...] = option((32, 32), "units of the hidden layers")
+
+    def init(self, key: Array, image: Shape, outputs: int) -> Any:
+        """Return random parameters."""
+        return mlp_init(key, (prod(image), *self.widths, outputs))
+
+    predict = staticmethod(mlp)

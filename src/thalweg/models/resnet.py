@@ -8,36 +8,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from thalweg.basics.checks import Blocks, Width
-from thalweg.basics.lazy import Lazy
 from thalweg.models.architecture import Architecture, Shape, option
 from thalweg.models.convolution import average_pool, convolution_init, convolve, halved
-from thalweg.models.layers import Activation, dense, dense_init, tanh
+from thalweg.models.layers import Activation, dense, dense_init, jax, jnp, tanh
 
 if TYPE_CHECKING:
-    import jax
-    import jax.numpy as jnp
     from jaxtyping import Array, Float
-else:  # options are read before the seconds that importing JAX takes
-    jax, jnp = Lazy("jax"), Lazy("jax.numpy")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResNet(Architecture):
-    """A residual convolutional network like ResNet."""
-
-    widths: tuple[Width, ...] = option((8, 16), "channels of the stages")
-    depth: Blocks = option(1, "blocks in each stage")
-
-    def init(self, key: Array, image: Shape, outputs: int) -> Any:
-        """Return random parameters."""
-        return resnet_init(key, image, outputs, channels=self.widths, blocks=self.depth)
-
-    @staticmethod
-    def predict(
-        w: Any, x: Float[Array, "n height width channels"], activation: Activation
-    ) -> Float[Array, "n outputs"]:
-        """Return the outputs."""
-        return resnet(w, x, activation)
 
 
 def resnet_init(
@@ -52,20 +28,14 @@ def resnet_init(
 
     Parameters
     ----------
-    key
-        Random key.
     image
-        Height, width and channels of the images.
-    outputs
-        Number of outputs.
+        Height, width and channels.
     channels
         One stage of `blocks` for each, of so many channels; sizes are halved between stages.
     blocks
         Number of blocks `x + C₂ a(C₁ a(x))` in each stage, `C` convolutions of 3 × 3 pixels. In
         the first block of a stage `C₁` brings the channels to their new number, and `x` gets
         channels of zeros (He et al.'s option A).
-    dtype
-        Of the parameters.
 
     Weights are normal with variance `1/inputs`, those of `C₂` with that divided by the number of
     all blocks: in place of a normalisation, the sum over blocks then starts of order one. Biases
@@ -114,3 +84,17 @@ def resnet(
             x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, more)))
             x = x + convolve(block["second"], inner)
     return dense(w["head"], jnp.mean(activation(x), axis=(1, 2)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet(Architecture):
+    """A residual convolutional network like ResNet."""
+
+    widths: tuple[Width, ...] = option((8, 16), "channels of the stages")
+    depth: Blocks = option(1, "blocks in each stage")
+
+    def init(self, key: Array, image: Shape, outputs: int) -> Any:
+        """Return random parameters."""
+        return resnet_init(key, image, outputs, channels=self.widths, blocks=self.depth)
+
+    predict = staticmethod(resnet)

@@ -7,53 +7,14 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from thalweg.basics.checks import Count, Width
-from thalweg.basics.lazy import Lazy
 from thalweg.models.architecture import Architecture, Shape, option
-from thalweg.models.layers import Activation, Layer, dense, dense_init, gelu
+from thalweg.models.layers import Activation, Layer, dense, dense_init, gelu, jax, jnp
 from thalweg.models.mlp import mlp, mlp_init
 
 if TYPE_CHECKING:
-    import jax
-    import jax.numpy as jnp
     from jaxtyping import Array, Float
-else:  # options are read before the seconds that importing JAX takes
-    jax, jnp = Lazy("jax"), Lazy("jax.numpy")
 
 EPSILON = 1e-5  # added to the variance by layer normalisation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transformer(Architecture):
-    """A transformer encoder over patches."""
-
-    widths: tuple[Width, ...] = option((16,), "features of the blocks, all equal")
-    patch: Count = option(2, "side of the patches, in pixels")
-    heads: Count = option(2, "attention heads")
-
-    def check(self) -> None:
-        """As for every architecture, and that the widths are equal."""
-        super().check()
-        if len(set(self.widths)) > 1:
-            raise ValueError(f"widths of a transformer must all be equal, got {self.widths}")
-
-    def init(self, key: Array, image: Shape, outputs: int) -> Any:
-        """Return random parameters."""
-        return transformer_init(
-            key,
-            image,
-            outputs,
-            patch=self.patch,
-            width=self.widths[0],
-            depth=len(self.widths),
-            heads=self.heads,
-        )
-
-    @staticmethod
-    def predict(
-        w: Any, x: Float[Array, "n height width channels"], activation: Activation
-    ) -> Float[Array, "n outputs"]:
-        """Return the outputs."""
-        return transformer(w, x, activation)
 
 
 def transformer_init(
@@ -70,12 +31,8 @@ def transformer_init(
 
     Parameters
     ----------
-    key
-        Random key.
     image
-        Height, width and channels of the images.
-    outputs
-        Number of outputs.
+        Height, width and channels.
     patch
         Side of the square patches, in pixels; it divides height and width.
     width
@@ -83,10 +40,6 @@ def transformer_init(
     depth
         Number of blocks: attention, then a fully connected network with `2 width` hidden units,
         each behind a layer normalisation with gains and biases, each added to its input.
-    heads
-        Number of attention heads.
-    dtype
-        Of the parameters.
 
     Weights are normal with variance `1/inputs` (LeCun), positions with variance `1/width`; gains
     are one and biases zero.
@@ -172,3 +125,32 @@ def _normalise(layer: Layer, x: Array) -> Array:
     variance = jnp.mean(centred * centred, axis=-1, keepdims=True)
     scaled = centred * jax.lax.rsqrt(variance + EPSILON)
     return scaled * layer["gain"][None, None, :] + layer["bias"][None, None, :]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transformer(Architecture):
+    """A transformer encoder over patches."""
+
+    widths: tuple[Width, ...] = option((16,), "features of the blocks, all equal")
+    patch: Count = option(2, "side of the patches, in pixels")
+    heads: Count = option(2, "attention heads")
+
+    def check(self) -> None:
+        """As for every architecture, and that the widths are equal."""
+        super().check()
+        if len(set(self.widths)) > 1:
+            raise ValueError(f"widths of a transformer must all be equal, got {self.widths}")
+
+    def init(self, key: Array, image: Shape, outputs: int) -> Any:
+        """Return random parameters."""
+        return transformer_init(
+            key,
+            image,
+            outputs,
+            patch=self.patch,
+            width=self.widths[0],
+            depth=len(self.widths),
+            heads=self.heads,
+        )
+
+    predict = staticmethod(transformer)

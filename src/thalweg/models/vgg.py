@@ -7,36 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from thalweg.basics.checks import Blocks, Width
-from thalweg.basics.lazy import Lazy
 from thalweg.models.architecture import Architecture, Shape, option
 from thalweg.models.convolution import average_pool, convolution_init, convolve, halved
-from thalweg.models.layers import Activation, tanh
+from thalweg.models.layers import Activation, jax, tanh
 from thalweg.models.mlp import mlp, mlp_init
 
 if TYPE_CHECKING:
-    import jax
     from jaxtyping import Array, Float
-else:  # options are read before the seconds that importing JAX takes
-    jax = Lazy("jax")
-
-
-@dataclass(frozen=True, kw_only=True)
-class VGG(Architecture):
-    """A convolutional network like VGG."""
-
-    widths: tuple[Width, ...] = option((4, 8), "channels of the stages")
-    depth: Blocks = option(1, "convolutions in each stage")
-
-    def init(self, key: Array, image: Shape, outputs: int) -> Any:
-        """Return random parameters."""
-        return vgg_init(key, image, outputs, channels=self.widths, convolutions=self.depth)
-
-    @staticmethod
-    def predict(
-        w: Any, x: Float[Array, "n height width channels"], activation: Activation
-    ) -> Float[Array, "n outputs"]:
-        """Return the outputs."""
-        return vgg(w, x, activation)
 
 
 def vgg_init(
@@ -52,12 +29,8 @@ def vgg_init(
 
     Parameters
     ----------
-    key
-        Random key.
     image
-        Height, width and channels of the images.
-    outputs
-        Number of outputs.
+        Height, width and channels.
     channels
         One stage for each: `convolutions` of 3 × 3 pixels with so many channels, then an average
         over 2 × 2 pixels.
@@ -65,8 +38,6 @@ def vgg_init(
         Their number in each stage.
     hidden
         Widths of the hidden layers of the fully connected network at the end.
-    dtype
-        Of the parameters.
 
     Weights are normal with variance `1/inputs` (LeCun), biases are zero.
     """
@@ -93,3 +64,17 @@ def vgg(
             x = activation(convolve(layer, x))
         x = average_pool(x)
     return mlp(w["dense"], x, activation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VGG(Architecture):
+    """A convolutional network like VGG."""
+
+    widths: tuple[Width, ...] = option((4, 8), "channels of the stages")
+    depth: Blocks = option(1, "convolutions in each stage")
+
+    def init(self, key: Array, image: Shape, outputs: int) -> Any:
+        """Return random parameters."""
+        return vgg_init(key, image, outputs, channels=self.widths, convolutions=self.depth)
+
+    predict = staticmethod(vgg)
