@@ -181,9 +181,7 @@ def test_gfs_sharpness_in_balls_is_that_of_the_closed_form():
         for target in (1.0, 5.0):
             w = np.exp(2 * rng.standard_normal(depth)) * rng.choice([-1, 1], depth)
             exact = tw.ScalarNetwork(depth, target).flow_limits(w[None])
-            ball = rigorous._BallIterate(
-                [flint.arb(a) for a in w], flint.arb(target)
-            ).gfs_sharpness()
+            ball = rigorous._BallIterate([flint.arb(a) for a in w], flint.arb(target)).gfs_sharpness
             assert abs(float(ball.mid()) - exact.sharpness[0]) <= exact.error[0]
             assert float(ball.rad()) < 1e-12 * exact.sharpness[0]
 
@@ -200,7 +198,7 @@ def test_balls_that_are_wide_decide_nothing():
     wide = flint.arb(1, 0.5)
     point = rigorous._BallIterate([wide, wide], flint.arb(1))
     narrow = rigorous._BallIterate([flint.arb(1), flint.arb("0.9", "0.2")], flint.arb(1))
-    assert point.gfs_sharpness() is None or point.gfs_sharpness().rad() > 0.1
+    assert point.gfs_sharpness is None or point.gfs_sharpness.rad() > 0.1
     assert narrow.ends_in_minimiser()
     crossing = rigorous._BallIterate([flint.arb(0, 0.1), flint.arb(0, 0.2)], flint.arb(1))
     assert not crossing.ends_in_minimiser()

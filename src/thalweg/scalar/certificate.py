@@ -56,8 +56,6 @@ class Certificate:
     ----------
     depth, step_size, steps, target, rigorous
         What was asked.
-    bits
-        Bits of precision that it took (53: float64).
     monotone
         The GFS sharpness never rose; beyond the last step too, where the run provably converges.
     converges
@@ -86,7 +84,7 @@ class Certificate:
 
     @property
     def bits(self) -> int:
-        """Bits of precision that it took."""
+        """Bits of precision that it took (53: float64)."""
         return self.trace.bits
 
     @property

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
+from thalweg.scalar.calls import nan_checks_off
 from thalweg.scalar.flow_limit import solve_coordinates_first
-from thalweg.scalar.nan_checks import nan_checks_off
 from thalweg.scalar.product import product
 
 
@@ -158,8 +158,7 @@ def one_step_condition(w: ArrayLike, step_size: ArrayLike, target: ArrayLike = 1
     [True, False]
     """
     w, eta, _, at = _point(w, step_size, target)
-    depth, eps = w.shape[0], jnp.finfo(w.dtype).eps
-    tiny = jnp.finfo(w.dtype).tiny
+    depth, eps, tiny = w.shape[0], jnp.finfo(w.dtype).eps, jnp.finfo(w.dtype).tiny
     sizes = jnp.sort(jnp.abs(w), axis=0)
     others = eta * product(sizes[2:])  # η |π| / (w_(1) w_(2))
     ratio = others * jnp.abs(at.residual)
@@ -183,14 +182,7 @@ def convergence_condition(
 ) -> Convergence:
     """Return the margins of the condition for convergence, and the bracket of the final sharpness.
 
-    Parameters
-    ----------
-    w
-        Parameters, shape `(..., D)`, `D ≥ 2`.
-    step_size
-        `η > 0`, a shape that broadcasts with the leading axes of `w`.
-    target
-        `y > 0`, a scalar.
+    Its arguments are those of `one_step_condition`.
 
     Examples
     --------
@@ -210,17 +202,14 @@ def convergence_condition(
     gamma, worst_gamma = (
         jnp.clip(g, jnp.finfo(w.dtype).tiny, 0.4) for g in (delta, delta - steep_error)
     )
-    near, worst_near = (
-        1 - 50 * (loss / gamma) / gamma,
-        1 - 50 * (worst_loss / worst_gamma) / worst_gamma,
-    )
+    near = 1 - 50 * (loss / gamma) / gamma
+    worst_near = 1 - 50 * (worst_loss / worst_gamma) / worst_gamma
+    lower = (1 - 2 * worst_loss / worst_gamma) * (at.sharpness - at.sharpness_error)
     found = Convergence(
         below=Margin(delta, steep_error),
         above=Margin(steep - 0.5, steep_error),
         near=Margin(near, near - worst_near + 16 * eps * (2 + jnp.abs(worst_near))),
-        lower=(1 - 2 * worst_loss / worst_gamma)
-        * (at.sharpness - at.sharpness_error)
-        * (1 - 8 * eps),
+        lower=lower * (1 - 8 * eps),
         upper=at.sharpness + at.sharpness_error,
         positive=at.product > 0,
     )
@@ -240,6 +229,5 @@ def _point(
     pi = product(w)
     residual = pi - y
     error = eps * (depth + 1) * jnp.abs(pi) + eps * jnp.abs(residual) + jnp.finfo(w.dtype).tiny
-    no_minimiser = flow.is_saddle
-    sharpness = jnp.where(no_minimiser, jnp.nan, flow.sharpness)
+    sharpness = jnp.where(flow.is_saddle, jnp.nan, flow.sharpness)
     return w, eta, y, _PointValues(pi, residual, error, sharpness, flow.error)

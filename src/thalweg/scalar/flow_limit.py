@@ -13,11 +13,8 @@ Carmon, ICML 2023, arXiv 2305.13064; the formulas were derived for this package.
 """
 
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Lock
 from typing import Any, NamedTuple
 
 import jax
@@ -25,8 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from thalweg.scalar.nan_checks import nan_checks_off
-from thalweg.scalar.threads import with_jax_settings
+from thalweg.scalar.calls import fill
 
 _MAX_ITERATIONS = 100
 _CHUNKS_PER_CALL = 32
@@ -249,12 +245,7 @@ def _solve_call(
 def solve_chunks(
     ws: np.ndarray, target: float, chunk: int, report: Callable[[int], None] | None = None
 ) -> ScalarLimits:
-    """Solve the starts `ws`, shape `(N, D)`, in cache-sized chunks on all processors.
-
-    See `ScalarNetwork.flow_limits`. Compiled calls release Python's lock, so ordinary threads
-    keep all processors busy; the last call is padded, so that all have
-    one shape and are compiled once.
-    """
+    """Solve the starts `ws`, shape `(N, D)`, in chunks: see `ScalarNetwork.flow_limits`."""
     dtype = jax.dtypes.canonicalize_dtype(ws.dtype if ws.dtype == np.float32 else np.float64)
     number, depth = ws.shape
     chunk = max(1, min(chunk, number))
@@ -263,23 +254,13 @@ def solve_chunks(
         np.empty((number, depth), dtype),
         *(np.empty(number, kind) for kind in (dtype, dtype, dtype, np.bool_, np.int32)),
     )
-    y, lock, done = np.asarray(target, dtype), Lock(), 0
+    y = np.asarray(target, dtype)
 
-    def solve(first: int) -> None:
-        nonlocal done
+    def solve(first: int) -> ScalarLimits:
         part = ws[first : first + block].astype(dtype, copy=False)
-        count = part.shape[0]
-        missing = block - count
+        missing = block - len(part)
         padded = np.concatenate([part, np.ones((missing, depth), dtype)]) if missing else part
-        with nan_checks_off():  # NaN in a start is NaN in its answer
-            answer = _solve_call(padded, y, chunk)
-        for to, found in zip(out, answer, strict=True):
-            to[first : first + count] = np.asarray(found)[:count]
-        with lock:
-            done += count
-            if report is not None:
-                report(done)
+        return _solve_call(padded, y, chunk)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        list(pool.map(with_jax_settings(solve), range(0, number, block)))
+    fill(out, solve, block, report)
     return out

@@ -13,8 +13,8 @@ from jaxtyping import Array, ArrayLike, Float
 from thalweg.problems.checks import check_not_traced
 from thalweg.problems.compiling import compiled
 from thalweg.problems.problem import COST, ExactLimit, Params, Problem
+from thalweg.scalar.calls import nan_checks_off
 from thalweg.scalar.flow_limit import ScalarLimits, solve_chunks, solve_coordinates_first
-from thalweg.scalar.nan_checks import nan_checks_off
 from thalweg.scalar.sharpness import top_eigenvalue
 
 

@@ -42,8 +42,6 @@ def scalar_orbits(
         A positive number, or one for each start, shape `(N,)`.
     skip, keep
         Iterates to leave out, and to keep after them.
-    target
-        Positive.
 
     Examples
     --------

@@ -47,21 +47,7 @@ class ScalarOutcome(Named):
 
 
 class RunOutcomes(NamedTuple):
-    """What is known of runs after their last step; shape `(...)` each.
-
-    Attributes
-    ----------
-    outcome
-        Number of an `ScalarOutcome`.
-    loss
-        At the last step.
-    sharpness
-        At the last step; NaN but at a stable minimum.
-    loss_rises
-        At how many steps the loss rose.
-    falls, rises, undecided
-        At how many of the measured steps the GFS sharpness fell, rose, or could not be told.
-    """
+    """What is known of runs after their last step, as `ScalarSweep` describes it."""
 
     outcome: Int[Array, " N"]
     loss: Float[Array, " N"]

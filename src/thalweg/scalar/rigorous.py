@@ -11,6 +11,7 @@ Transactions on Computers 66 (2017), through python-flint.
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,25 +75,20 @@ class _TracePass:
         w = [flint.arb(float(a)) for a in self.run.w0]
         point = _BallIterate(w, self.y)
         last: tuple[float, float] | None = None
+        bracket: Bracket | None = None
         step, lost = 0, self._why_lost(point)
         while not lost:
-            self._check_edge(point, step)
+            if self.edge is None and point.is_as_sharp_as(2 / self.eta):
+                self.edge = step
             bracket, last = self._bracket(point, step)
             if bracket or step == self.run.steps:
-                last = None if bracket else last
                 break
-            new = _BallIterate(
-                [a - self.eta * point.residual * p for a, p in point.with_others()], self.y
-            )
+            pairs = zip(point.w, point.others, strict=True)
+            new = _BallIterate([a - self.eta * point.residual * p for a, p in pairs], self.y)
             lost = self._why_lost(new)
-            if lost:
-                step += 1
-                bracket = None
-                break
-            self._classify_step(point, new, step)
+            if not lost:
+                self._classify_step(point, new, step)
             point, step = new, step + 1
-        else:
-            bracket = None
         return Trace(
             judged=max(step - 1, 0) if lost else step,
             by=self.by,
@@ -102,7 +98,7 @@ class _TracePass:
             bracket=bracket,
             lost=lost,
             lost_at=step if lost else None,
-            last=None if lost else last,
+            last=None if lost or bracket else last,
             bits=bits,
         )
 
@@ -125,19 +121,15 @@ class _TracePass:
         if not self.final:
             raise _UndecidedError
 
-    def _check_edge(self, point: "_BallIterate", step: int) -> None:
-        if self.edge is None and point.is_as_sharp_as(2 / self.eta):
-            self.edge = step
-
     def _bracket(
         self, point: "_BallIterate", step: int
     ) -> tuple[Bracket | None, tuple[float, float] | None]:
         """Return the bracket where the convergence condition holds, and its margins at the end."""
         loss = (point.residual / self.y) ** 2 / 2
-        ends = step == self.run.steps
-        if not (ends or loss < 0.004) or not point.product > 0:
+        is_last = step == self.run.steps
+        if not (is_last or loss < 0.004) or not point.product > 0:
             return None, (math.nan, math.nan)
-        phi = point.gfs_sharpness()
+        phi = point.gfs_sharpness
         if phi is None:
             self._ask_for_bits()
             return None, (math.nan, math.nan)
@@ -146,22 +138,26 @@ class _TracePass:
         last = float(delta.mid()), float((1 - 50 * loss / gamma**2).mid())
         if delta > 0 and self.eta * phi >= 0.5 and 50 * loss < gamma**2:
             lower = (1 - 2 * loss / gamma) * phi
-            return Bracket(step, _rounded_down(lower), _rounded_up(phi), float(delta.mid())), last
+            ends = (
+                math.nextafter(float(lower.lower()), -math.inf),
+                math.nextafter(float(phi.upper()), math.inf),
+            )
+            return Bracket(step, *ends, float(delta.mid())), last
         return None, last
 
     def _classify_step(self, old: "_BallIterate", new: "_BallIterate", step: int) -> None:
         # η |π - y| |P_ij| for the worst pair, whatever the order where balls overlap.
-        others = _product(sorted(a.abs_upper() for a in old.w)[2:])
+        others = math.prod(sorted(a.abs_upper() for a in old.w)[2:])
         ratio = abs(self.eta * old.residual) * others
         if ratio <= 1:
             self.by["gap condition"] += 1
             return
-        before = old.gfs_sharpness()
+        before = old.gfs_sharpness
         signs = old.product > 0 and all(a * b > 0 for a, b in zip(old.w, new.w, strict=True))
         if signs and before is not None and (self.eta * before) ** 2 <= 8:
             self.by["sharpness condition"] += 1
             return
-        after = new.gfs_sharpness()
+        after = new.gfs_sharpness
         if before is None or after is None:
             self._ask_for_bits()
         elif after <= before:
@@ -189,11 +185,6 @@ class _BallIterate:
         self.others = [before[i] * after[depth - 1 - i] for i in range(depth)]
         self.product = before[-1]
         self.residual = self.product - y
-        self._phi: Ball | None = None
-
-    def with_others(self) -> list[tuple[Ball, Ball]]:
-        """Return pairs of a coordinate and the product of the others."""
-        return list(zip(self.w, self.others, strict=True))
 
     def ends_in_minimiser(self) -> bool:
         """Whether the flow provably ends in a minimiser: `π > 0`, or no tie for the smallest."""
@@ -210,18 +201,14 @@ class _BallIterate:
         first, second = sorted(abs(a) for a in self.w)[:2]
         return bool(first == second)
 
+    @cached_property
     def gfs_sharpness(self) -> Ball | None:
-        """Return a ball that holds `φ`, or `None` where the numbers are too wide for one.
+        """A ball that holds `φ`, or `None` where the numbers are too wide for one.
 
         With `b_i = w_i² - w_m²` for any `m` fixed beforehand, `F(s) = Σ log(e^s + b_i) - 2 log y`
         has the one root `s*`, and `F' ≥ 1` because `b_m = 0`: so `|s - s*| ≤ |F(s)|` at every `s`
         where `F` is defined. That holds whether or not `m` is the smallest coordinate.
         """
-        if self._phi is None:
-            self._phi = self._gfs_sharpness()
-        return self._phi
-
-    def _gfs_sharpness(self) -> Ball | None:
         sizes = [abs(a) for a in self.w]
         m = min(range(len(sizes)), key=lambda i: sizes[i].mid())
         balances = [(a - sizes[m]) * (a + sizes[m]) for a in sizes]
@@ -234,12 +221,12 @@ class _BallIterate:
             if not all(term > 0 for term in terms):
                 return None
             slope = sum((x / term for term in terms), flint.arb(0))
-            s = (s - (_product(terms) / square).log() / slope).mid()
+            s = (s - (math.prod(terms) / square).log() / slope).mid()
         x = s.exp()
         terms = [x + b for b in balances]
         if not all(term > 0 for term in terms):
             return None
-        error = abs((_product(terms) / square).log())
+        error = abs((math.prod(terms) / square).log())
         x = (s + flint.arb(0, error.upper())).exp()
         terms = [x + b for b in balances]
         phi = square * sum((1 / term for term in terms), flint.arb(0))
@@ -269,13 +256,6 @@ class _BallIterate:
         return bool(value >= threshold * sum((a * a for a in v), flint.arb(0)))
 
 
-def _product(factors: Sequence[Ball]) -> Ball:
-    result = flint.arb(1)
-    for factor in factors:
-        result *= factor
-    return result
-
-
 def _approximate_root(balances: Sequence[Ball], y: Ball) -> float:
     """Return `s` with `Σ log(e^s + b_i) ≈ 2 log y`, in float64, from logarithms alone."""
     logs = [float(b.mid().log().mid()) if b.mid() > 0 else -math.inf for b in balances]
@@ -292,11 +272,3 @@ def _approximate_root(balances: Sequence[Ball], y: Ball) -> float:
         if abs(step) < 1e-14 * max(1.0, abs(s)):
             break
     return s
-
-
-def _rounded_down(ball: Ball) -> float:
-    return math.nextafter(float(ball.lower()), -math.inf)
-
-
-def _rounded_up(ball: Ball) -> float:
-    return math.nextafter(float(ball.upper()), math.inf)

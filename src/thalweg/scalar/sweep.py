@@ -1,15 +1,11 @@
 """Sweeps of gradient descent on scalar networks: very many starts and step sizes at once.
 
-The array cores are `problems.scalar_descent` and `outcomes`; here runs are cut into chunks that
-stay in cache, and spread over the processors.
+The array cores are `descent` and `outcomes`; here runs are cut into chunks that stay in cache.
 """
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock
 from typing import Any
 
 import jax
@@ -18,9 +14,8 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike, NDArray
 
 from thalweg.problems.checks import check_not_traced
-from thalweg.scalar.nan_checks import nan_checks_off
+from thalweg.scalar.calls import fill
 from thalweg.scalar.outcomes import RunOutcomes, ScalarOutcome, classified_runs
-from thalweg.scalar.threads import with_jax_settings
 
 _CACHE = 2**17  # bytes that one chunk may work on
 _CHUNKS_PER_CALL = 16
@@ -173,7 +168,7 @@ def _call(starts: Array, sizes: Array, constants: Any, *, with_flows: bool) -> R
         return classified_runs(*chunk, *constants, with_flows=with_flows)
 
     found: RunOutcomes = jax.lax.map(one, (starts, sizes))
-    return found
+    return RunOutcomes(*(values.reshape(-1) for values in found))
 
 
 def _run_all(
@@ -182,40 +177,18 @@ def _run_all(
     constants: Any,
     report: Callable[[int], None] | None,
 ) -> Any:
-    """Descend in all runs, numbered with the starts of each step size together.
-
-    Compiled calls release Python's lock, so that ordinary threads keep all processors busy; the
-    last call is padded, so that all have one shape and are compiled once.
-    """
+    """Descend in all runs, numbered with the starts of each step size together."""
     (starts, depth), number = ws.shape, len(ws) * len(sizes)
     # A step holds the iterate, its partial products, and some eight numbers.
     chunk = min(max(64, _CACHE // (8 * (4 * depth + 8)) // 64 * 64), number)
     block = chunk * min(_CHUNKS_PER_CALL, -(-number // chunk))
     out: Any = RunOutcomes(*(np.empty(number, kind) for kind in _TYPES))  # type: ignore[arg-type]
-    lock, done = Lock(), 0
 
-    def run_block(first: int) -> None:
-        nonlocal done
-        count = min(block, number - first)
+    def run_block(first: int) -> RunOutcomes:
         runs = np.minimum(np.arange(first, first + block), number - 1)
         part = ws[runs % starts].reshape(-1, chunk, depth).transpose(0, 2, 1)
-        with nan_checks_off():  # a loss without bound is an outcome
-            found = _call(
-                part,
-                sizes[runs // starts].reshape(-1, chunk),
-                constants,
-                with_flows=constants[2][0] > 0,
-            )
-        for to, values in zip(out, found, strict=True):
-            to[first : first + count] = np.asarray(values).reshape(-1)[:count]
-        with lock:
-            done += count
-            if report is not None:
-                report(done)
+        of_each = sizes[runs // starts].reshape(-1, chunk)
+        return _call(part, of_each, constants, with_flows=constants[2][0] > 0)
 
-    pool = ThreadPoolExecutor(max_workers=os.cpu_count())
-    try:
-        list(pool.map(with_jax_settings(run_block), range(0, number, block)))
-    finally:  # also after Ctrl-C: what has not begun is dropped
-        pool.shutdown(cancel_futures=True)
+    fill(out, run_block, block, report)
     return out

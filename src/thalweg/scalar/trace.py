@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
+from thalweg.scalar.calls import nan_checks_off
 from thalweg.scalar.conditions import convergence_condition, one_step_condition
 from thalweg.scalar.descent import gradient_step
 from thalweg.scalar.flow_limit import solve_coordinates_first
-from thalweg.scalar.nan_checks import nan_checks_off
 from thalweg.scalar.sharpness import top_eigenvalue
 
 BY = ("gap condition", "sharpness condition", "comparison")
@@ -140,24 +140,16 @@ def trace_float64(run: ScalarRun) -> Trace:
 
     Needs JAX's x64 mode.
     """
-    arrays = (np.asarray(a, np.float64) for a in (run.step_size, run.target))
-    eta, y = (jnp.asarray(a) for a in arrays)
+    eta, y = (jnp.asarray(a, jnp.float64) for a in (run.step_size, run.target))
     with nan_checks_off():  # where there is no limit, or no bracket, there is no number
         at = jax.device_get(_iterate_arrays(jnp.asarray(run.w0), eta, run.steps, y))
-    ends = {
-        "saddle": _first(at.is_saddle),
-        "no finite number": _first(~at.is_finite & ~at.is_saddle),
-    }
-    lost, lost_at = min(
-        ((name, step) for name, step in ends.items() if step is not None),
-        key=lambda end: end[1],
-        default=("", None),
-    )
-    settled = _first(at.converges)
+    lost, lost_at, settled = "", _first(~at.is_finite | at.is_saddle), _first(at.converges)
     if settled is not None and (lost_at is None or settled < lost_at):
-        lost, lost_at = "", None
+        lost_at = None
     else:
         settled = None
+    if lost_at is not None:
+        lost = "saddle" if at.is_saddle[lost_at] else "no finite number"
     judged = next(step for step in (settled, lost_at, run.steps) if step is not None)
     # The step that ends where there is no limit belongs to the loss, not to the judged.
     judged = judged - 1 if lost_at is not None and judged > 0 else judged
@@ -167,21 +159,22 @@ def trace_float64(run: ScalarRun) -> Trace:
     falls, rises = falls[:judged], rises[:judged]
     gap, steep = at.by_gap[:judged], at.by_sharpness[:judged]
     counts = (gap, steep & ~gap, falls & ~gap & ~steep)
-    rise, unknown = _first(rises & ~gap & ~steep), _first(~(gap | steep | falls | rises))
-    seen = run.steps if settled is None and lost_at is None else judged
-    bracket = last = None
+    rise = open_ = None
+    if (step := _first(rises & ~gap & ~steep)) is not None:
+        rise = step, float(at.sharpness[step + 1] / at.sharpness[step]) - 1
+    if (step := _first(~(gap | steep | falls | rises))) is not None:
+        open_ = step, float(at.margin[step])
+    seen, bracket, last = judged, None, None
     if settled is None and lost_at is None:
-        last = float(at.delta[-1]), float(at.near[-1])
+        seen, last = run.steps, (float(at.delta[-1]), float(at.near[-1]))
     if settled is not None:
         ends_at = (float(a[settled]) for a in (at.lower, at.upper, at.delta))
         bracket = Bracket(settled, *ends_at)
     return Trace(
         judged=judged,
         by={name: int(np.sum(met)) for name, met in zip(BY, counts, strict=True)},
-        rise=None
-        if rise is None
-        else (rise, float(at.sharpness[rise + 1] / at.sharpness[rise]) - 1),
-        open=None if unknown is None else (unknown, float(at.margin[unknown])),
+        rise=rise,
+        open=open_,
         edge=_first(at.steepness[: seen + 1] > 2 * (1 + _ROUNDING)),
         bracket=bracket,
         lost=lost,
