@@ -1,7 +1,7 @@
 """What was measured along a run, as it is to be drawn: values, failures, and which to doubt."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -78,8 +78,7 @@ _DEFAULT_LABELS = {"gfs": {"label": "GFS sharpness", "symbol": "\\varphi"}}
 """What older results do not say of themselves."""
 
 
-@dataclass(frozen=True)
-class FlowLabels:
+class FlowLabels(NamedTuple):
     """How a measurement of flows is called: on an axis, and where its error bar is spoken of."""
 
     axis: str

@@ -1,10 +1,8 @@
 """The figure of a run: loss, sharpness and gradient flow solution (GFS) sharpness by step."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from string import ascii_lowercase
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -17,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from thalweg.figures.marks import draw_marks
+from thalweg.figures.marks import draw_marks, draw_rise
 from thalweg.figures.measured import (
     Measured,
     draw_failures,
@@ -28,8 +26,7 @@ from thalweg.figures.measured import (
     read,
     variable_of,
 )
-from thalweg.figures.rises import draw_rise
-from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE
+from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE, letter
 
 _WIDTH, _PANEL_HEIGHT, _TITLE_HEIGHT, _LEGEND_ROW = 6.4, 2.0, 0.4, 0.17  # inches
 _Draw = Callable[[Axes, xr.Dataset, "list[_Style]"], None]
@@ -39,8 +36,7 @@ _GREY_OF_MARKS = "0.2"
 _MANY_ON_A_LINE, _MANY_MARKERS = 300, 60
 
 
-@dataclass(frozen=True)
-class _Style:
+class _Style(NamedTuple):
     """How one run is drawn and called."""
 
     colour: Any
@@ -90,10 +86,10 @@ def plot_run(dataset: xr.Dataset) -> Figure:
         figure = Figure(layout="constrained")
         grid = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         styles = _styles(dataset)
-        for letter, name, axes in zip(ascii_lowercase, panels, grid, strict=False):
+        for name, axes in zip(panels, grid, strict=True):
             draws[name](axes, dataset, styles)
-            axes.set_title(f"({letter})", loc="left", fontweight="bold")
             axes.margins(x=0.02)
+        letter(grid)
         one = len(styles) == 1
         colours = [_GREY_OF_MARKS if one else _darker(style.colour) for style in styles]
         marks = draw_marks(list(grid), dataset, colours)
@@ -103,8 +99,7 @@ def plot_run(dataset: xr.Dataset) -> Figure:
                 marks += draw_rise(axes, dataset, name, run, colour, symbol)
         grid[-1].set_xlabel("gradient descent step $t$")
         figure.align_ylabels(list(grid))
-        title = dataset.attrs.get("experiment")
-        if title:
+        if title := dataset.attrs.get("experiment"):
             figure.suptitle(str(title), fontsize=10)
         handles = _legend_handles(dataset, styles, panels) + marks
         figure.legend(handles=handles, loc="outside lower center", ncols=_LEGEND_COLUMNS)
@@ -222,14 +217,8 @@ def _draw_threshold(
     threshold = _thresholds(dataset)[run]
     if np.isfinite(threshold):
         # Darker than its run: at the edge of stability the curve lies on its own threshold.
-        several = dataset.sizes["run"] > 1
-        axes.axhline(
-            threshold,
-            color=_darker(style.colour) if several else "black",
-            linestyle=DASHES,
-            linewidth=1.0,
-            zorder=zorder,
-        )
+        colour = _darker(style.colour) if dataset.sizes["run"] > 1 else "black"
+        axes.axhline(threshold, color=colour, linestyle=DASHES, linewidth=1.0, zorder=zorder)
 
 
 def _darker(colour: Any) -> tuple[float, float, float]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 
-from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE, edges
+from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE, edges, letter
 
 _ROWS = 500
 
@@ -26,8 +26,8 @@ def plot_scalar_bifurcation(dataset: xr.Dataset) -> Figure:
         upper, lower = figure.subplots(2, sharex=True, height_ratios=(2.6, 1))
         _draw_products(upper, dataset)
         _draw_exponents(lower, dataset)
-        for letter, axes in zip("ab", (upper, lower), strict=True):
-            axes.set_title(f"({letter})", loc="left", fontweight="bold")
+        letter([upper, lower])
+        for axes in (upper, lower):
             axes.axvline(2, color="black", linestyle=DASHES, linewidth=1.0)
         sizes = dataset["scaled_step_size"].values
         if sizes.min() < sizes.max():

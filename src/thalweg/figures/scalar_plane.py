@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE
+from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE, letter
 
 
 def plot_scalar_plane(dataset: xr.Dataset) -> Figure:
@@ -34,8 +34,7 @@ def plot_scalar_plane(dataset: xr.Dataset) -> Figure:
         plane.set(xlim=(0, size), ylim=(0, size), aspect="equal")
         plane.set(xlabel="$w_1$", ylabel="$w_2$")
         below.set(xlabel="gradient descent step $t$", ylabel="$\\varphi(w_t)$")
-        for letter, axes in zip("ab", (plane, below), strict=True):
-            axes.set_title(f"({letter})", loc="left", fontweight="bold")
+        letter([plane, below])
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
         figure.suptitle(str(dataset.attrs["experiment"]), fontsize=10)
     return figure

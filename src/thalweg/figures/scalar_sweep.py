@@ -11,9 +11,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 
-from thalweg.figures.style import DASHES, STYLE, edges
+from thalweg.figures.style import DASHES, STYLE, edges, letter
 
 # Stable minima in blues and greens, the rest in warm colours and greys.
 _OUTCOMES = {
@@ -27,6 +26,7 @@ _OUTCOMES = {
     "diverged": "#D55E00",
 }
 
+_LABELS = ("final sharpness × $\\eta$", "share of runs", "share of the\nsteps compared")
 _GFS_STEPS: dict[str, tuple[str, str, Any]] = {
     "falls": ("$\\varphi$ fell", "#0072B2", "-"),
     "undecided": ("$\\varphi$ could not be told", "0.5", (0, (2, 1))),
@@ -71,7 +71,9 @@ def plot_scalar_sweep(dataset: xr.Dataset) -> Figure:
         if compared:
             grid[2, 0].set_ylim(top=2)  # shared by the row
         figure.colorbar(image, ax=list(grid[0]), label="runs", pad=0.01)
-        _label(grid[:, 0])
+        letter(grid[:, 0])
+        for axes, label in zip(grid[:, 0], _LABELS, strict=False):
+            axes.set_ylabel(label)
         present = set(
             dataset["outcome_name"].values[dataset["outcome_count"].sum("run").values > 0]
         )
@@ -89,17 +91,6 @@ def plot_scalar_sweep(dataset: xr.Dataset) -> Figure:
         figure.align_ylabels(list(grid[:, 0]))
         figure.suptitle(str(dataset.attrs["experiment"]), fontsize=10)
     return figure
-
-
-def _label(column: NDArray[Any]) -> None:
-    labels = (
-        "final sharpness × $\\eta$",
-        "share of runs",
-        "share of the\nsteps compared",
-    )
-    for letter, axes, label in zip("abc", column, labels, strict=False):
-        axes.set_ylabel(label)
-        axes.set_title(f"({letter})", loc="left", fontweight="bold")
 
 
 def _draw_density(axes: Axes, part: xr.Dataset, norm: LogNorm) -> Any:

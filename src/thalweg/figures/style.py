@@ -1,8 +1,11 @@
 """What all figures share: colours, type, resolution."""
 
+from collections.abc import Iterable
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 # Okabe and Ito's colours, which the colour-blind tell apart; without the yellow, too pale on white.
@@ -24,6 +27,12 @@ STYLE: Any = {  # matplotlib types its keys as one literal of hundreds
     "figure.dpi": 100,
 }
 DPI = 200
+
+
+def letter(panels: Iterable[Axes]) -> None:
+    """Call panels (a), (b), ... at their upper left corners."""
+    for name, axes in zip(ascii_lowercase, panels, strict=False):
+        axes.set_title(f"({name})", loc="left", fontweight="bold")
 
 
 def edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
