@@ -10,12 +10,11 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from thalweg.runs.wording import describe_rise
+from thalweg.runs.wording import describe_number, describe_rise
 
 if TYPE_CHECKING:  # slow to import
     from tqdm import tqdm
@@ -39,68 +38,42 @@ class Bars:
 
     def __call__(self, progress: "Progress") -> None:
         """Show where the descent stands."""
-        if progress.run != self._run or self._steps is None:
-            self._begin(progress)
-        if progress.flow is None:
+        if self._steps is None or progress.run != self._run:
+            self.__exit__()
+            title = f"step size {progress.step_size:g}, steps"
+            self._steps, self._run = _bar(title, progress.steps, _BAR), progress.run
+        if (flow := progress.flow) is None:
             self._close_flow()
         else:
-            self._show_flow(progress)
-        assert self._steps is not None
+            if self._flow is None:
+                title = f"  gradient flow from step {progress.step}"
+                self._flow = _bar(title, 1.0, _FLOW_BAR, leave=False)
+            said = f"loss {flow.loss:.1e}, {flow.gradient_evaluations:.0f} gradients"
+            self._flow.set_postfix_str(said, refresh=False)
+            self._flow.update(max(flow.fraction - self._flow.n, 0.0))
         self._steps.set_postfix_str(f"loss {progress.loss:.2e}", refresh=False)
         self._steps.update(progress.step - self._steps.n)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close_flow()
         if self._steps is not None:
             self._steps.close()
-
-    def _begin(self, progress: "Progress") -> None:
-        from tqdm import tqdm
-
-        if self._steps is not None:
-            self._steps.close()
-        # Smoothing 0: the time left follows from the average over the run, since measurements
-        # come in bursts.
-        self._steps = tqdm(
-            total=progress.steps,
-            desc=f"step size {progress.step_size:g}, steps",
-            bar_format=_BAR,
-            smoothing=0,
-            file=sys.stderr,
-        )
-        self._run = progress.run
-
-    def _show_flow(self, progress: "Progress") -> None:
-        from tqdm import tqdm
-
-        assert progress.flow is not None
-        if self._flow is None:
-            self._flow = tqdm(
-                total=1.0,
-                desc=f"  gradient flow from step {progress.step}",
-                bar_format=_FLOW_BAR,
-                leave=False,
-                smoothing=0,
-                file=sys.stderr,
-            )
-        flow = progress.flow
-        self._flow.set_postfix_str(
-            f"loss {flow.loss:.1e}, {flow.gradient_evaluations:.0f} gradients", refresh=False
-        )
-        self._flow.update(max(flow.fraction - self._flow.n, 0.0))
 
     def _close_flow(self) -> None:
         if self._flow is not None:
             self._flow.close()
             self._flow = None
+
+
+def _bar(title: str, total: float, form: str, *, leave: bool = True) -> "tqdm[Any]":
+    """Return a bar; the time left follows from the average, since measurements come in bursts."""
+    from tqdm import tqdm
+
+    options = {"desc": title, "total": total, "bar_format": form, "leave": leave}
+    return tqdm(smoothing=0, file=sys.stderr, **options)
 
 
 class Lines:
@@ -131,12 +104,7 @@ class Lines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
 
@@ -174,12 +142,12 @@ def _row(run: dict[str, Any]) -> tuple[str, ...]:
     value, error, steps = limit["sharpness"], limit["sharpness_error"], limit["monotonicity"]
     return (
         f"{run['step_size']:g}",
-        _number(run["threshold"], ".5g"),
+        describe_number(run["threshold"], ".5g"),
         str(run["steps"]),
         run["status"],
-        _number(final["loss"], ".3g"),
-        _number(final["sharpness"], ".5g"),
-        f"{_number(value, '.6g')} ± {_number(error, '.1g')}",
+        describe_number(final["loss"], ".3g"),
+        describe_number(final["sharpness"], ".5g"),
+        f"{describe_number(value, '.6g')} ± {describe_number(error, '.1g')}",
         f"{steps['verdict']} ({steps['falls']} falls, {steps['rises']} rises, "
         f"{steps['undecided']} undecided)",
     )
@@ -202,10 +170,6 @@ def _other_than_gfs(run: dict[str, Any]) -> str | None:
     """Return the measurement of flows, such as "truncated", that a run has an entry of."""
     entries = (name for name, one in run.items() if isinstance(one, dict))
     return next((name for name in entries if "sharpness_error" in run[name]), None)
-
-
-def _number(value: float | None, form: str) -> str:
-    return "unknown" if value is None else format(value, form)
 
 
 _NO_DISPLAY = (OSError, ValueError)
@@ -233,20 +197,12 @@ class Lenient:
 
     def write(self, text: str) -> int:
         """Write a text, where that is possible."""
-        if self.failure is None:
-            try:
-                self._stream.write(text)
-            except _NO_DISPLAY as failure:
-                self._give_up(failure)
+        self._attempt(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
         """Have written what was kept back, where that is possible."""
-        if self.failure is None:
-            try:
-                self._stream.flush()
-            except _NO_DISPLAY as failure:
-                self._give_up(failure)
+        self._attempt(self._stream.flush)
 
     def isatty(self) -> bool:
         """Whether somebody may be watching."""
@@ -260,8 +216,16 @@ class Lenient:
         """Whether something could not be written, and not because its reader wanted no more."""
         return self.failure is not None and not isinstance(self.failure, BrokenPipeError)
 
-    def _give_up(self, failure: OSError | ValueError) -> None:
-        self.failure = failure
+    def _attempt(self, action: Callable[..., Any], *arguments: str) -> None:
+        if self.failure is not None:
+            return
+        try:
+            action(*arguments)
+        except _NO_DISPLAY as failure:
+            self.failure = failure
+            self._give_up()
+
+    def _give_up(self) -> None:
         # What the stream still keeps is written when it is closed: at the end of the process, where
         # a failure has a traceback.
         with suppress(*_NO_DISPLAY):

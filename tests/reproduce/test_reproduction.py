@@ -17,7 +17,7 @@ from thalweg.reproduce.cases import Case, Size, cases
 from thalweg.reproduce.claims import Verdict, judge, reaches_edge
 from thalweg.reproduce.confirmation import Confirmation, confirm_rise
 from thalweg.runs import RunFolder, load, runner
-from thalweg.runs.command import command_of
+from thalweg.runs.stored import command_of
 from thalweg.verdict import monotonicity
 
 THRESHOLD = 8.0

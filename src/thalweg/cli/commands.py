@@ -16,8 +16,14 @@ from typing import Any
 import tyro
 
 from thalweg.basics.memory import is_exhausted
-from thalweg.cli.mistakes import NotDoneError, caller_errors, reason, remedy
-from thalweg.cli.options import BadInputError, parse
+from thalweg.cli.mistakes import (
+    BadInputError,
+    NotDoneError,
+    caller_errors,
+    parse,
+    reason,
+    remedy,
+)
 from thalweg.display import Lenient, lenient_streams, table
 from thalweg.experiments import EXPERIMENTS, Experiment, Study
 from thalweg.runs.budget import Budget
@@ -64,30 +70,6 @@ class _Output:
 
     out: Path
     overwrite: bool = False
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Budget:
-    """What the run may take; used up, it stops and can be resumed.
-
-    Attributes
-    ----------
-    max_time
-        Stop in time to have saved after so many seconds, not counting the start of the program
-        (default: no limit).
-    max_evaluations
-        Stop when all work of the run, in gradient evaluations, is this much (default: no limit).
-    """
-
-    max_time: float | None = None
-    max_evaluations: float | None = None
-
-    def checked(self) -> Budget | None:
-        """Return what was given, `None` if nothing was."""
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        budget = Budget(**given)
-        budget.check()
-        return budget if given else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -160,24 +142,24 @@ def _run(arguments: list[str]) -> int:
     kind = EXPERIMENTS[arguments[0]]
     parts: list[tuple[str, Any]] = [("output", _Output), ("experiment", kind)]
     if not issubclass(kind, Study):  # which is computed in one go
-        parts.insert(1, ("budget", _Budget))
+        parts.insert(1, ("budget", Budget))
     options = dataclasses.make_dataclass("Options", parts, frozen=True, kw_only=True)
     description = (kind.__doc__ or "").partition("\n")[0]
     parsed = parse(options, arguments[1:], f"thalweg run {kind.name}", description)
-    return _run_experiment(parsed.experiment, parsed.output, getattr(parsed, "budget", _Budget()))
+    return _run_experiment(parsed.experiment, parsed.output, getattr(parsed, "budget", Budget()))
 
 
-def _run_experiment(config: Experiment, output: _Output, budget: _Budget) -> int:
+def _run_experiment(config: Experiment, output: _Output, budget: Budget) -> int:
     with caller_errors():  # before the seconds that importing JAX takes
         config.check()
-        limits = budget.checked()
+        budget.check()
         claim = RunClaim.of_new_run(config, output.out, overwrite=output.overwrite)
     try:
         with claim.guarding():
             _start_jax()
             from thalweg.runs.runner import prepare_claimed
 
-            return _execute(lambda: prepare_claimed(claim, config, _announce), limits)
+            return _execute(lambda: prepare_claimed(claim, config, _announce), budget)
     except KeyboardInterrupt:
         again = f"; {_resuming(output.out)} begins again" if claim.has_written else ""
         raise KeyboardInterrupt(again) from None
@@ -198,13 +180,13 @@ class _ResumeOptions:
 
     folder: tyro.conf.Positional[Path]
     force: bool = False
-    budget: _Budget = dataclasses.field(default_factory=_Budget)
+    budget: Budget = dataclasses.field(default_factory=Budget)
 
 
 def _resume(arguments: list[str]) -> int:
     options = parse(_ResumeOptions, arguments, "thalweg resume", None)
     with caller_errors():
-        limits = options.budget.checked()
+        options.budget.check()
         experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
     _start_jax()
     from thalweg.runs.runner import has_finished, prepare_to_resume, tidy
@@ -221,10 +203,10 @@ def _resume(arguments: list[str]) -> int:
             options.folder, EXPERIMENTS, force=options.force, announce=_announce
         )
 
-    return _execute(prepare, limits)
+    return _execute(prepare, options.budget)
 
 
-def _execute(prepare: Callable[[], Any], budget: Budget | None) -> int:
+def _execute(prepare: Callable[[], Any], budget: Budget) -> int:
     """Run what `prepare` makes ready, and tell how it ended."""
     from thalweg.descent import CheckpointError, Interrupted
     from thalweg.display import progress_display
@@ -258,7 +240,7 @@ def _execute(prepare: Callable[[], Any], budget: Budget | None) -> int:
     if not any(run["status"] == "stopped" for run in summary["runs"]):
         return 0
     print(f"thalweg: stopped before the end; {again} continues", file=sys.stderr)
-    return interruption.exit_code or (INTERRUPTED if budget is None else 0)
+    return interruption.exit_code or (INTERRUPTED if budget == Budget() else 0)
 
 
 def _resuming(folder: Path) -> str:
@@ -353,11 +335,7 @@ def _reproduce(arguments: list[str]) -> int:
             return interruption.signal is not None
 
         done = reproduce(
-            options.out,
-            size,
-            overwrite=options.overwrite,
-            report=report,
-            announce=print,
+            options.out, size, overwrite=options.overwrite, report=report, announce=print
         )
     print(f"The report is {options.out / HTML}")
     if not any(run.summary["status"] == "stopped" for study in done for run in study.runs):

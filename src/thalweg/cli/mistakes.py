@@ -2,14 +2,22 @@
 
 import contextlib
 import errno
+import io
+import re
 from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import tyro
 
 from thalweg.basics.memory import is_exhausted
-from thalweg.cli.options import BadInputError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 _NO_DISK = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN}
+
+
+class BadInputError(Exception):
+    """A mistake of the caller; its text is the one line to print."""
 
 
 class NotDoneError(Exception):
@@ -53,3 +61,40 @@ def remedy(error: OSError) -> str:
     if error.errno in _NO_DISK:
         return "see to the disk, or to the connection to it"
     return "change permissions"
+
+
+def parse(kind: Any, arguments: list[str], prog: str, description: str | None) -> Any:
+    """Return `kind` made of the arguments; tyro's boxed errors become one line."""
+    boxed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(boxed):
+            return tyro.cli(
+                kind,
+                args=arguments,
+                prog=prog,
+                description=description,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as exit_:
+        if not exit_.code:
+            raise
+        _refuse(boxed.getvalue(), prog)
+
+
+def _refuse(boxed: str, prog: str) -> NoReturn:
+    """Raise the message in tyro's error box as one line.
+
+    tyro prints paragraphs apart by rules, the title first, in a box or (where the terminal's
+    encoding has no box) without.
+    """
+    paragraphs: list[list[str]] = [[]]
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", boxed).splitlines():
+        text = line.strip("│╭╮╰╯ ")
+        if line.startswith("╭"):
+            paragraphs += [[text.strip("─ ")], []]
+        elif set(text) <= set("─-"):
+            paragraphs.append([])
+        else:
+            paragraphs[-1].append(text)
+    messages = [" ".join(lines) for lines in paragraphs if lines]
+    raise BadInputError(f"{messages[min(1, len(messages) - 1)]} (see `{prog} --help`)")

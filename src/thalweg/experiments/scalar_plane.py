@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from msgspec import Meta
 
 from thalweg.basics.checks import Few, Moderate
+from thalweg.basics.lazy import Lazy
 from thalweg.basics.memory import check_fits
 from thalweg.runs.experiment import Study
-from thalweg.runs.wording import describe_rise
+from thalweg.runs.wording import describe_number, describe_rise
 
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
+else:  # slow to import, and options are read before
+    np, xr = Lazy("numpy"), Lazy("xarray")
 
 _GRID, _POINTS, _LINES = 240, 200, 9
 _FAR = 1e6
@@ -55,9 +58,6 @@ class ScalarPlane(Study):
 
     def compute(self) -> "tuple[xr.Dataset, list[dict[str, Any]]]":
         """Follow the paths, and lay out the plane around them."""
-        import numpy as np
-        import xarray as xr
-
         from thalweg.scalar import ScalarNetwork
         from thalweg.scalar.orbits import scalar_orbits
 
@@ -102,7 +102,8 @@ class ScalarPlane(Study):
             rise = describe_rise(counts)
             lines.append(
                 f"step size {run['step_size']:g}, 2/η = {run['threshold']:.5g}: {run['status']}, "
-                f"loss {_shown(final['loss'])}, GFS sharpness {_shown(final['gfs_sharpness'])}: "
+                f"loss {describe_number(final['loss'], '.5g')}, "
+                f"GFS sharpness {describe_number(final['gfs_sharpness'], '.5g')}: "
                 f"{counts['verdict']} ({counts['falls']} falls, {counts['rises']} rises, "
                 f"{counts['undecided']} undecided)" + (f"; {rise}" if rise else "")
             )
@@ -111,8 +112,6 @@ class ScalarPlane(Study):
 
 def _sharpness(path: "np.ndarray", target: float) -> "np.ndarray":
     """Return the top eigenvalue of `[[y², 2xy - t], [2xy - t, x²]]`."""
-    import numpy as np
-
     x, y = path[..., 0], path[..., 1]
     half = (x * x - y * y) / 2
     largest: np.ndarray = (x * x + y * y) / 2 + np.hypot(half, 2 * x * y - target)
@@ -121,8 +120,6 @@ def _sharpness(path: "np.ndarray", target: float) -> "np.ndarray":
 
 def _plane(size: float, target: float) -> "dict[str, Any]":
     """Return the GFS sharpness on a grid, flow lines, and the minima `x y = target`."""
-    import numpy as np
-
     from thalweg.scalar import ScalarNetwork
 
     axis = np.linspace(0, size, _GRID + 1)[1:]
@@ -141,8 +138,6 @@ def _plane(size: float, target: float) -> "dict[str, Any]":
 
 def _balances(size: float) -> "np.ndarray":
     """Return values of `x² - y²`, spread evenly over where flow lines leave the square."""
-    import numpy as np
-
     ends = np.linspace(-1, 1, 2 * _LINES + 1)
     spread: np.ndarray = np.sign(ends) * (1 - (1 - np.abs(ends)) ** 2) * size * size
     return spread
@@ -153,8 +148,6 @@ def _flow_line(balance: float, size: float, target: float) -> "np.ndarray":
 
     With `x² - y² = b` and `x y = p`: `x² = (b + sqrt(b² + 4 p²)) / 2`.
     """
-    import numpy as np
-
     far = size * math.sqrt(max(size * size - abs(balance), 0.0))  # the product at the border
     sides = []
     for end in (0.0, max(far, target)):
@@ -167,8 +160,6 @@ def _flow_line(balance: float, size: float, target: float) -> "np.ndarray":
 
 
 def _summary(data: "xr.Dataset") -> dict[str, Any]:
-    import numpy as np
-
     from thalweg.verdict import monotonicity
 
     known = np.flatnonzero(np.isfinite(data["loss"].values))
@@ -188,7 +179,3 @@ def _summary(data: "xr.Dataset") -> dict[str, Any]:
         "monotonicity": monotonicity(gfs, error[: last + 1]).summary(),
         "gradient_evaluations": 2 * last + 1,
     }
-
-
-def _shown(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.5g}"

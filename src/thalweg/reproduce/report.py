@@ -13,7 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from thalweg.reproduce import claims as bars
 from thalweg.reproduce.claims import Claim, Verdict
 from thalweg.runs.versions import versions
+from thalweg.runs.wording import describe_number
 
+HTML, MARKDOWN = "report.html", "report.md"
 PAPER = (
     "I. Kreisler, M. Shpigel Nacson, D. Soudry, Y. Carmon: Gradient Descent Monotonically "
     "Decreases the Sharpness of Gradient Flow Solutions in Scalar Networks and Beyond, ICML 2023, "
@@ -42,11 +44,11 @@ class RunResult:
         known = value is not None and error is not None
         return (
             self.step_size,
-            _number(threshold, ".5g"),
+            describe_number(threshold, ".5g"),
             f"{self.summary['steps']:,}",
             self.summary["status"],
-            _number(final["loss"], ".3g"),
-            _number(final["sharpness"], ".6g"),
+            describe_number(final["loss"], ".3g"),
+            describe_number(final["sharpness"], ".6g"),
             f"{value:.6g} ± {error:.1g}" if known else "unknown",
             f"{value / threshold:.5f}" if known and threshold else "unknown",
         )
@@ -87,17 +89,8 @@ class CaseResult:
     gradient_evaluations: float
 
 
-def markdown(heading: str, cases: list[CaseResult]) -> str:
-    """Return the report as Markdown; the figures are those of the run folders beside it."""
-    return _filled("report.md", heading, cases)
-
-
-def page(heading: str, cases: list[CaseResult]) -> str:
-    """Return the report as one HTML page, complete in itself: the figures are inside."""
-    return _filled("report.html", heading, cases)
-
-
-def _filled(template: str, heading: str, cases: list[CaseResult]) -> str:
+def filled(name: str, heading: str, cases: list[CaseResult]) -> str:
+    """Return the report `HTML`, its figures inside, or `MARKDOWN`, with those of the folders."""
     templates = Environment(
         loader=PackageLoader("thalweg.reproduce"),
         autoescape=select_autoescape(),
@@ -109,7 +102,7 @@ def _filled(template: str, heading: str, cases: list[CaseResult]) -> str:
     templates.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
     claims = [claim for case in cases for run in case.runs for claim in run.claims]
     known = ", ".join(f"{name} {version}" for name, version in versions().items())
-    return templates.get_template(template).render(
+    return templates.get_template(name).render(
         heading=heading,
         cases=cases,
         columns=_COLUMNS,
@@ -124,7 +117,3 @@ def _filled(template: str, heading: str, cases: list[CaseResult]) -> str:
         paper=PAPER,
         bars=bars,
     )
-
-
-def _number(value: float | None, form: str) -> str:
-    return "unknown" if value is None else format(value, form)

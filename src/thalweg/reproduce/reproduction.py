@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,15 @@ from thalweg.problems.compiling import compiled
 from thalweg.reproduce.cases import Case, Size, cases
 from thalweg.reproduce.claims import judge
 from thalweg.reproduce.confirmation import confirm_rise
-from thalweg.reproduce.report import CaseResult, RunResult, markdown, page
+from thalweg.reproduce.report import HTML, MARKDOWN, CaseResult, RunResult, filled
 from thalweg.runs.atomic_write import atomic_write
-from thalweg.runs.command import command_of
 from thalweg.runs.contents import CONFIG, FIGURE
 from thalweg.runs.experiment import DescentExperiment
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.results import load
 from thalweg.runs.runner import Report, has_finished, prepare, prepare_to_resume
-from thalweg.runs.stored import stored
+from thalweg.runs.stored import command_of, stored
 
-HTML, MARKDOWN = "report.html", "report.md"
 _OVERHEAD = 8.0  # seconds for compiling and drawing, a case
 HEADING = "Gradient descent and the sharpness of gradient flow solutions"
 
@@ -175,14 +173,9 @@ def _run_result(config: DescentExperiment, data: Any, summary: dict[str, Any]) -
 
 def _write(folder: Path, size: Size, done: list[CaseResult]) -> None:
     heading = f"{HEADING}: {size.value} reproduction"
-    for name, text in _reports(heading, done):
+    for name in (HTML, MARKDOWN):
         with atomic_write(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-
-
-def _reports(heading: str, done: list[CaseResult]) -> Iterator[tuple[str, str]]:
-    yield HTML, page(heading, done)
-    yield MARKDOWN, markdown(heading, done)
+            temporary.write_text(filled(name, heading, done), encoding="utf-8")
 
 
 def _verdicts(result: CaseResult) -> str:

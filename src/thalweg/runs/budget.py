@@ -1,25 +1,25 @@
 """What a run may take."""
 
-import math
 from dataclasses import dataclass
 
 from thalweg.basics.checks import Budgeted, check_fields
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a run may take: when it is used up, the run stops, and can be resumed.
+    """What the run may take; used up, it stops and can be resumed.
 
     Attributes
     ----------
     max_time
-        Seconds of wall-clock time, from when the problem is built to when results are written.
+        Stop in time to have saved after so many seconds, not counting the start of the program
+        (default: no limit).
     max_evaluations
-        All work of the run, in gradient evaluations.
+        Stop when all work of the run, in gradient evaluations, is this much (default: no limit).
     """
 
-    max_time: Budgeted = math.inf
-    max_evaluations: Budgeted = math.inf
+    max_time: Budgeted | None = None
+    max_evaluations: Budgeted | None = None
 
     def check(self) -> None:
         """Raise a ValueError unless both are positive."""

@@ -46,11 +46,12 @@ class RunFolder:
     ----------
     path
         The folder.
+    holds_old_run
+        Whether the first write will replace another run, as after `create(..., overwrite=True)`.
     """
 
     path: Path
-    # True from `create(..., overwrite=True)` on an old run until the first write of the new one.
-    _holds_old_run: bool = field(default=False, repr=False)
+    holds_old_run: bool = field(default=False, repr=False)
     # The folders that `create` has made, from the outermost to that of the run.
     _made: tuple[Path, ...] = field(default=(), repr=False)
 
@@ -86,14 +87,9 @@ class RunFolder:
             raise
         return created
 
-    @property
-    def holds_old_run(self) -> bool:
-        """Whether the first write will replace another run."""
-        return self._holds_old_run
-
     def recheck(self, *, overwrite: bool) -> None:
         """Do what `create` has done again. Raises as it does."""
-        self._holds_old_run = bool(names_to_replace(self.path, overwrite=overwrite))
+        self.holds_old_run = bool(names_to_replace(self.path, overwrite=overwrite))
 
     @staticmethod
     def check(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -167,7 +163,7 @@ class RunFolder:
 
     def has_config(self, config: Mapping[str, Any]) -> bool:
         """Whether `config.json` holds this very configuration, and is not that of an old run."""
-        if self._holds_old_run or not self.config.is_file():
+        if self.holds_old_run or not self.config.is_file():
             return False
         return self.config.read_bytes() == to_json(config).encode()
 
@@ -227,7 +223,7 @@ class RunFolder:
 
     def _default_attributes(self) -> dict[str, Any]:
         attributes: dict[str, Any] = {"versions": versions()}
-        if self.config.is_file() and not self._holds_old_run:
+        if self.config.is_file() and not self.holds_old_run:
             config = self.read_config()
             attributes["config"] = config
             if config.get("seed") is not None:
@@ -245,7 +241,7 @@ class RunFolder:
         if target in (self.config, self.dataset) and self.summary.exists():
             self.summary.unlink()
             self.figure.unlink(missing_ok=True)
-        if not self._holds_old_run:
+        if not self.holds_old_run:
             if target == self.checkpoint and target.exists():
                 os.replace(target, self.checkpoint_before)
             return
@@ -257,4 +253,4 @@ class RunFolder:
         for entry in self.path.iterdir():
             if entry.name.startswith(TEMPORARY) and entry != new:
                 remove(entry)
-        self._holds_old_run = False
+        self.holds_old_run = False

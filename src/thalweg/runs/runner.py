@@ -19,7 +19,7 @@ from thalweg.runs.figure import save_run_figure
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.lock import Lock
 from thalweg.runs.results import load
-from thalweg.runs.saving import Saver, differences, stamp
+from thalweg.runs.saving import Saver, attributes_of, differences, stamp
 from thalweg.runs.stored import experiment_of, stored
 from thalweg.runs.summary import summarise, with_rises
 
@@ -155,14 +155,14 @@ def tidy(folder: str | os.PathLike[str]) -> None:
 
 def prepare(
     config: Experiment, folder: str | os.PathLike[str], *, overwrite: bool = False
-) -> "Prepared | PreparedStudy":
+) -> "Prepared":
     """Check everything that can be wrong with the input, and make the folder. Raises as `run`."""
     return prepare_claimed(RunClaim.of_new_run(config, folder, overwrite=overwrite), config)
 
 
 def prepare_claimed(
     claim: RunClaim, config: Experiment, announce: Announce = _silently
-) -> "Prepared | PreparedStudy":
+) -> "Prepared":
     """As `prepare`, in a folder that has been taken for the run.
 
     `announce` is called with a line on whatever takes long.
@@ -177,31 +177,28 @@ def prepare_to_resume(
     *,
     force: bool = False,
     announce: Announce = _silently,
-) -> "Prepared | PreparedStudy":
+) -> "Prepared":
     """Read and check everything that a run needs to go on. Raises as `resume`."""
     opened = RunFolder.open(folder)
     config = experiment_of(opened.read_config(), known)
     claim = RunClaim.of_run(opened)
     with claim.guarding():
         prepared = _build(config, claim, announce)
-        if isinstance(prepared, Prepared):
-            checkpoint = _read_checkpoint(prepared, force=force)
-            prepared = replace(prepared, checkpoint=checkpoint)
+        if not isinstance(config, Study):
+            prepared = replace(prepared, checkpoint=_read_checkpoint(prepared, force=force))
         opened.remove_temporaries()
         return prepared
 
 
-def _build(config: Experiment, claim: RunClaim, announce: Announce) -> "Prepared | PreparedStudy":
+def _build(config: Experiment, claim: RunClaim, announce: Announce) -> "Prepared":
     began = time.monotonic()
     config.check()
-    if isinstance(config, Study):
-        return PreparedStudy(config, claim)
-    assert isinstance(config, DescentExperiment)
+    if not isinstance(config, DescentExperiment):
+        return Prepared(config, claim, began)
     problem, start = config.build()
     if not math.isfinite(loss := float(problem(start))):
         raise ValueError(f"the loss at the start is {loss}: choose a smaller start")
-    resolved = config.resolved(problem, start, announce)
-    return Prepared(resolved, problem, start, claim, began)
+    return Prepared(config.resolved(problem, start, announce), claim, began, problem, start)
 
 
 def _read_checkpoint(prepared: "Prepared", *, force: bool) -> descent.Checkpoint | None:
@@ -230,45 +227,55 @@ def _read_checkpoint(prepared: "Prepared", *, force: bool) -> descent.Checkpoint
 
 @dataclass(frozen=True)
 class Prepared:
-    """A descent whose input has been checked, and whose folder is there and locked."""
+    """An experiment whose input has been checked, and whose folder is there and locked."""
 
-    config: DescentExperiment
-    problem: Any
-    start: Any
+    config: Experiment
     claim: RunClaim
     began: float  # in monotonic time
+    problem: Any = None  # of a descent, as are the others
+    start: Any = None
     checkpoint: descent.Checkpoint | None = None
 
     def run(
         self,
         report: Report | None = None,
         budget: Budget | None = None,
-        warn: Callable[[str], None] | None = None,
+        warn: Announce | None = None,
     ) -> dict[str, Any]:
-        """Descend, measure, save, write; return what `summary.json` holds.
+        """Compute, or descend, measure and save; write; return what `summary.json` holds.
 
-        Interrupted, it writes what there is, and then raises a `descent.Interrupted`. An error
-        before the descent has begun leaves the folder, and an old run in it, as they were.
+        A study is too quick for reports, budgets and checkpoints. A descent that is interrupted
+        writes what there is, and then raises a `descent.Interrupted`. An error before the run has
+        begun leaves the folder, and an old run in it, as they were.
         """
         try:
             with self.claim.guarding():
-                return self._run(report, budget or Budget(), warn)
+                if isinstance(self.config, DescentExperiment):
+                    return self._descend(self.config, report, budget or Budget(), warn)
+                assert isinstance(self.config, Study)
+                return self._compute(self.config)
         finally:
             self.claim.release()
 
-    def _run(
-        self, report: Report | None, budget: Budget, warn: Callable[[str], None] | None
+    def _descend(
+        self,
+        config: DescentExperiment,
+        report: Report | None,
+        budget: Budget,
+        warn: Announce | None,
     ) -> dict[str, Any]:
-        config, folder = self.config, self.claim.folder
-        attributes = {"experiment": config.name, "figure": config.figure}
-        saver = Saver(self.claim, stored(config), attributes, self.start, warn)
-        deadline = self.began + budget.max_time - min(_SAVING, 0.1 * budget.max_time)
+        saver = Saver(self.claim, config, self.start, warn)
+        seconds, most = (
+            math.inf if limit is None else limit
+            for limit in (budget.max_time, budget.max_evaluations)
+        )
+        deadline = self.began + seconds - min(_SAVING, 0.1 * seconds)
 
         def watch(progress: descent.Progress) -> bool:
             stopping = report is not None and bool(report(progress))
             work = progress.gradient_evaluations
             work += progress.flow.gradient_evaluations if progress.flow else COST.gradient
-            stopping |= time.monotonic() >= deadline or work > budget.max_evaluations
+            stopping |= time.monotonic() >= deadline or work > most
             saver.consider(progress, stopping=stopping)
             return stopping
 
@@ -281,67 +288,39 @@ class Prepared:
                 steps=config.steps,
                 measurements=config.measurements(),
                 report=watch,
-                max_gradient_evaluations=budget.max_evaluations,
+                max_gradient_evaluations=most,
                 checkpoint=self.checkpoint,
             )
         except descent.Interrupted as caught:
             interrupt, result = caught, caught.run
         summary = summarise(config.name, result)
         dataset, summary = config.conclude(with_rises(result.dataset, summary), summary)
-        saver.begin()
-        _write(folder, config, dataset, summary)
+        self._write(dataset, summary)
         if descent.RunStatus.STOPPED not in result.status:
             try:
-                folder.remove_checkpoint()
+                self.claim.folder.remove_checkpoint()
             except OSError as error:  # the run is whole all the same
                 saver.warn(f"the checkpoint, of no more use, could not be removed ({error})")
         if interrupt is not None:
             raise interrupt
         return summary
 
-
-@dataclass(frozen=True)
-class PreparedStudy:
-    """A study whose input has been checked, and whose folder is there and locked."""
-
-    config: Study
-    claim: RunClaim
-
-    def run(
-        self,
-        report: Report | None = None,
-        budget: Budget | None = None,
-        warn: Callable[[str], None] | None = None,
-    ) -> dict[str, Any]:
-        """Compute, write; return what `summary.json` holds.
-
-        It is too quick for reports, budgets and checkpoints.
-        """
-        try:
-            with self.claim.guarding():
-                return self._run()
-        finally:
-            self.claim.release()
-
-    def _run(self) -> dict[str, Any]:
+    def _compute(self, config: Study) -> dict[str, Any]:
         began = time.perf_counter()
-        dataset, runs = self.config.compute()
+        dataset, runs = config.compute()
         summary = {
-            "experiment": self.config.name,
+            "experiment": config.name,
             "runs": runs,
             "seconds": time.perf_counter() - began,
             "gradient_evaluations": sum(run["gradient_evaluations"] for run in runs),
         }
-        self.claim.begin(stored(self.config))
-        _write(self.claim.folder, self.config, dataset, summary)
+        self._write(dataset, summary)
         return summary
 
-
-def _write(
-    folder: RunFolder, config: Experiment, dataset: xr.Dataset, summary: dict[str, Any]
-) -> None:
-    attributes = {"experiment": config.name, "figure": config.figure}
-    folder.write_dataset(dataset.assign_attrs(attributes), summary)
-    # From the stored results, before the summary, which says that the folder is complete.
-    save_run_figure(folder.path)
-    folder.write_summary(summary)
+    def _write(self, dataset: xr.Dataset, summary: dict[str, Any]) -> None:
+        folder = self.claim.folder
+        self.claim.begin(stored(self.config))
+        folder.write_dataset(dataset.assign_attrs(attributes_of(self.config)), summary)
+        # From the stored results, before the summary, which says that the folder is complete.
+        save_run_figure(folder.path)
+        folder.write_summary(summary)

@@ -13,6 +13,8 @@ import jax
 
 from thalweg import descent
 from thalweg.runs.claim import RunClaim
+from thalweg.runs.experiment import Experiment
+from thalweg.runs.stored import stored
 from thalweg.runs.versions import versions
 
 INTERVAL = 30.0
@@ -56,44 +58,28 @@ class Saver:
     `FIRST_RESULTS`. The files of a folder can be read at any time. Where a write fails, the files
     before it stay, the run goes on and the next occasion tries again.
 
-    Parameters
-    ----------
-    claim
-        The run folder, locked.
-    config
-        What `config.json` holds.
-    attributes
-        Of the dataset.
-    w0
-        The start of the descent.
-    warn
-        Called with a sentence where a write failed.
+    `w0` is the start of the descent; `warn` is called with a sentence where a write failed.
     """
 
     def __init__(
         self,
         claim: RunClaim,
-        config: Mapping[str, Any],
-        attributes: Mapping[str, Any],
+        config: Experiment,
         w0: Any,
         warn: Callable[[str], None] | None = None,
     ):
         self.claim, self.folder, self.w0 = claim, claim.folder, w0
-        self.config, self.attributes = config, attributes
         self.warn = warn or _warn
-        self.stamp = stamp(config)
+        self.config, self.attributes = stored(config), attributes_of(config)
+        self.stamp = stamp(self.config)
         self.checkpoints = _Pace(SHARE_OF_CHECKPOINTS, FIRST_CHECKPOINT)
         self.results = _Pace(SHARE_OF_RESULTS, FIRST_RESULTS)
-
-    def begin(self) -> None:
-        """See to it that the configuration is stored as it was resolved."""
-        self.claim.begin(self.config)
 
     def consider(self, progress: descent.Progress, *, stopping: bool) -> None:
         """Save if it is time to, or if the descent is `stopping`."""
         first, readings = not self.claim.has_begun, progress.readings
         try:
-            self.begin()
+            self.claim.begin(self.config)
             if stopping or self.checkpoints.is_due(readings):
                 with self.checkpoints.timing(readings):
                     self._write_checkpoint(progress)
@@ -113,6 +99,11 @@ class Saver:
     def _write_results(self, progress: descent.Progress) -> None:
         assert progress.dataset is not None
         self.folder.write_dataset(progress.dataset().assign_attrs(self.attributes))
+
+
+def attributes_of(config: Experiment) -> dict[str, str]:
+    """Return the attributes by which a dataset says what it is of, and which figure draws it."""
+    return {"experiment": config.name, "figure": config.figure}
 
 
 def stamp(config: Mapping[str, Any]) -> dict[str, Any]:

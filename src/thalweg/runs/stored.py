@@ -1,7 +1,8 @@
-"""What `config.json` holds of a configuration, and back from there, trusting none of it."""
+"""A configuration as `config.json` holds it, back from there, and as a command line."""
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ def stored(config: Experiment) -> dict[str, Any]:
 
 
 def experiment_of(content: Mapping[str, Any], known: Mapping[str, type[Experiment]]) -> Experiment:
-    """Return the configuration whose `config.json` holds `content`.
+    """Return the configuration whose `config.json` holds `content`, trusting none of it.
 
     Raises
     ------
@@ -42,3 +43,26 @@ def experiment_of(content: Mapping[str, Any], known: Mapping[str, type[Experimen
     config = kind(**fitted(kind, options))
     config.check()
     return config
+
+
+def command_of(config: Experiment, folder: str) -> str:
+    """Return the `thalweg run` command for a configuration: the options that are not defaults.
+
+    >>> from thalweg.experiments import Scalar
+    >>> command_of(Scalar(steps=50, step_size=(0.1, 0.2)), "DIR")
+    'thalweg run scalar --out DIR --step-size 0.1 0.2 --steps 50'
+    """
+    words, usual = ["thalweg", "run", config.name, "--out", folder], type(config)()
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value != getattr(usual, field.name):
+            words += _option(field.name, value)
+    return shlex.join(words)
+
+
+def _option(name: str, value: Any) -> list[str]:
+    flag = "--" + name.replace("_", "-")
+    if value is True:
+        return [flag]
+    values = value if isinstance(value, tuple) else (value,)
+    return [flag, *(str(entry) for entry in values)]

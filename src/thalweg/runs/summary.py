@@ -1,8 +1,8 @@
 """`summary.json`: the few numbers of a run that its dataset boils down to."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -39,7 +39,7 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
     status = run.status[number]
     advice = [] if status is descent.RunStatus.COMPLETED else [run.message[number]]
     advice += _advice(data, "sharpness", descent.EigenStatus, "Sharpness at")
-    gfs = _of_flows(data, GFS)
+    gfs, unconverged, of_flows = _of_flows(data, GFS)
     converged = float(descent.EigenStatus.CONVERGED)
     entry: dict[str, Any] = {
         "step_size": float(data["step_size"]),
@@ -49,22 +49,23 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
         "final": {
             "loss": _last(data["loss"]),
             "sharpness": _final(data, "sharpness", "sharpness_status", [converged]),
-            "gfs_sharpness": gfs.sharpness,
-            "gfs_sharpness_error": gfs.error,
+            "gfs_sharpness": gfs["sharpness"],
+            "gfs_sharpness_error": gfs["sharpness_error"],
         },
         "unconverged": {
             "sharpness": int((data["sharpness_status"] > converged).sum()),
-            "gfs_sharpness": gfs.unconverged,
+            "gfs_sharpness": unconverged,
         },
-        "monotonicity": gfs.monotonicity,
-        "advice": advice + gfs.advice,
+        "monotonicity": gfs["monotonicity"],
+        "advice": advice + of_flows,
     }
     for name in flows_of(data):
         if name != GFS:
-            other = _of_flows(data, name)
-            entry["advice"] += other.advice
-            entry["unconverged"][f"{name}_sharpness"] = other.unconverged
-            entry[name] = _entry(other, data[f"{name}_sharpness"].attrs)
+            other, unconverged, of_flows = _of_flows(data, name)
+            known = data[f"{name}_sharpness"].attrs
+            entry["advice"] += of_flows
+            entry["unconverged"][f"{name}_sharpness"] = unconverged
+            entry[name] = ({"level": float(known["level"])} if "level" in known else {}) | other
     return entry
 
 
@@ -77,46 +78,22 @@ def flows_of(data: xr.Dataset) -> list[str]:
 _Statuses = Status | descent.EigenStatus
 
 
-class _Flows(NamedTuple):
-    """What the flows of one measurement come down to.
+def _of_flows(data: xr.Dataset, name: str) -> tuple[dict[str, Any], int, list[str]]:
+    """Return the entry of `<name>_sharpness`, how many flows did not converge, and advice.
 
-    The final value, if it has settled, the verdict, how many flows did not converge, and advice.
+    The entry holds the final value, if it has settled, and the verdict; where nothing was measured,
+    nothing is known.
     """
-
-    sharpness: float | None
-    error: float | None
-    monotonicity: dict[str, Any]
-    unconverged: int
-    advice: list[str]
-
-
-def _of_flows(data: xr.Dataset, name: str) -> _Flows:
-    """Summarise `<name>_sharpness`; where it was not measured, nothing is known of it."""
+    entry: dict[str, Any] = {"sharpness": None, "sharpness_error": None}
     if f"{name}_status" not in data:
-        return _Flows(None, None, monotonicity([], []).summary(), 0, [])
+        return entry | {"monotonicity": monotonicity([], []).summary()}, 0, []
+    found = {key: _final(data, f"{name}_{key}", f"{name}_status", SETTLED) for key in entry}
+    if None not in found.values():
+        entry |= found
     measured = _measured(data, name)
-    value, error = (
-        _final(data, f"{name}_{variable}", f"{name}_status", SETTLED)
-        for variable in ("sharpness", "sharpness_error")
-    )
-    return _Flows(
-        value if error is not None else None,
-        error if value is not None else None,
-        judged(data, name).summary(),
-        int((measured[f"{name}_status"] != Status.CONVERGED).sum()),
-        _advice(measured, name, Status, "Gradient flow from"),
-    )
-
-
-def _entry(flows: _Flows, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `summary.json` holds of flows beside the GFS sharpness, which has a place."""
-    level = {"level": float(attributes["level"])} if "level" in attributes else {}
-    return {
-        **level,
-        "sharpness": flows.sharpness,
-        "sharpness_error": flows.error,
-        "monotonicity": flows.monotonicity,
-    }
+    unconverged = int((measured[f"{name}_status"] != Status.CONVERGED).sum())
+    advice = _advice(measured, name, Status, "Gradient flow from")
+    return entry | {"monotonicity": judged(data, name).summary()}, unconverged, advice
 
 
 SETTLED = [float(status) for status in Status if status.is_settled]
@@ -128,12 +105,9 @@ def judged(data: xr.Dataset, name: str = GFS) -> Monotonicity:
     measured = _measured(data, name)
     settled = measured[f"{name}_status"].isin(SETTLED)
     values = measured[f"{name}_sharpness"].where(settled)
-    known_falls = {}
-    if f"{name}_fall" in measured:
-        falls, fall_errors = measured[f"{name}_fall"], measured[f"{name}_fall_error"]
-        known_falls = {"falls": falls, "fall_errors": fall_errors}
     errors, steps = measured[f"{name}_sharpness_error"], measured[f"{name}_step"]
-    return monotonicity(values, errors, at=steps, **known_falls)
+    falls, fall_errors = (measured.get(f"{name}_{known}") for known in ("fall", "fall_error"))
+    return monotonicity(values, errors, at=steps, falls=falls, fall_errors=fall_errors)
 
 
 def with_rises(dataset: xr.Dataset, summary: dict[str, Any]) -> xr.Dataset:

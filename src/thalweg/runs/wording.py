@@ -1,4 +1,4 @@
-"""What a verdict says, in words: for the table that is printed and for the report."""
+"""What a summary says, in words: for what is printed and for the report."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +34,11 @@ def describe_rise(found: Mapping[str, Any]) -> str | None:
         verb = "falls" if fall["size"] >= 0 else "rises"
         phrases.append(f"in all it {verb} by {abs(fall['size']):.3g}{_share(fall)}")
     return "; ".join(phrases)
+
+
+def describe_number(value: float | None, form: str) -> str:
+    """Return a number in a format, or that it is not known."""
+    return "unknown" if value is None else format(value, form)
 
 
 def _share(change: Mapping[str, Any]) -> str:
