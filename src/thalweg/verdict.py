@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from thalweg.basics.named import Named
 
 _Floats = NDArray[np.float64]
+_Bars = tuple[_Floats, _Floats]
 
 
 class Step(Named):
@@ -50,12 +51,7 @@ class Change:
     def summary(self) -> dict[str, Any]:
         """Return an entry of `summary.json`."""
         relative = self.relative if np.isfinite(self.relative) else None
-        return {
-            "size": self.size,
-            "error": self.error,
-            "relative": relative,
-            "between": list(self.between),
-        }
+        return {**vars(self), "relative": relative, "between": list(self.between)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,10 +186,10 @@ def monotonicity(
     places = _places(at, len(numbers[0]))
     lower, upper = _bars(*numbers)
     bars = _difference_bars(lower, upper)
-    known: tuple[_Floats, _Floats] | None = None
+    known: _Bars | None = None
     if falls is not None and fall_errors is not None:
         known = _one_per_step(*_bars(*_checked(falls, fall_errors, "falls", "fall_errors")), bars)
-        bars = _sharper(*bars, *known)
+        bars = _sharper(bars, known)
     elif falls is not None or fall_errors is not None:
         raise ValueError("falls and fall_errors go together: give both or neither")
     return _judged(numbers, bars, known, places)
@@ -220,9 +216,7 @@ def _places(at: ArrayLike | None, size: int) -> NDArray[np.int64]:
     return places.astype(np.int64)
 
 
-def _one_per_step(
-    lower: _Floats, upper: _Floats, steps: tuple[_Floats, _Floats]
-) -> tuple[_Floats, _Floats]:
+def _one_per_step(lower: _Floats, upper: _Floats, steps: _Bars) -> _Bars:
     """Cut the bar of the last value, which has no next one, off bars that are one per value."""
     size = len(steps[0])
     if len(lower) == size + 1 and upper[-1] - lower[-1] == np.inf:
@@ -235,7 +229,7 @@ def _one_per_step(
     return lower, upper
 
 
-def _bars(values: _Floats, errors: _Floats) -> tuple[_Floats, _Floats]:
+def _bars(values: _Floats, errors: _Floats) -> _Bars:
     """Return the ends of the error bars: the whole line where a value is not known."""
     known = np.isfinite(values) & np.isfinite(errors)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -243,7 +237,7 @@ def _bars(values: _Floats, errors: _Floats) -> tuple[_Floats, _Floats]:
     return np.where(known, lower, -np.inf), np.where(known, upper, np.inf)
 
 
-def _difference_bars(lower: _Floats, upper: _Floats) -> tuple[_Floats, _Floats]:
+def _difference_bars(lower: _Floats, upper: _Floats) -> _Bars:
     """Return the bars of the falls `φ_i - φ_{i+1}`.
 
     They are differences of the bars' ends, which in floating point have the sign of the ends'
@@ -253,10 +247,9 @@ def _difference_bars(lower: _Floats, upper: _Floats) -> tuple[_Floats, _Floats]:
         return lower[:-1] - upper[1:], upper[:-1] - lower[1:]
 
 
-def _sharper(
-    lower: _Floats, upper: _Floats, other_lower: _Floats, other_upper: _Floats
-) -> tuple[_Floats, _Floats]:
+def _sharper(bars: _Bars, others: _Bars) -> _Bars:
     """Return the narrower of two bars for each step, or their span where they are disjoint."""
+    (lower, upper), (other_lower, other_upper) = bars, others
     with np.errstate(over="ignore"):
         narrower = other_upper - other_lower < upper - lower
     disjoint = (other_lower > upper) | (lower > other_upper)
@@ -267,10 +260,7 @@ def _sharper(
 
 
 def _judged(
-    numbers: list[_Floats],
-    bars: tuple[_Floats, _Floats],
-    known: tuple[_Floats, _Floats] | None,
-    places: NDArray[np.int64],
+    numbers: list[_Floats], bars: _Bars, known: _Bars | None, places: NDArray[np.int64]
 ) -> Monotonicity:
     """Return the answer from the values, the bars of the steps' falls, and the falls known."""
     rises = _rises(*_bars(*numbers), known)
@@ -297,7 +287,7 @@ def _judged(
     )
 
 
-def _rises(lower: _Floats, upper: _Floats, known: tuple[_Floats, _Floats] | None) -> _Floats:
+def _rises(lower: _Floats, upper: _Floats, known: _Bars | None) -> _Floats:
     """Return by how much, at least, the sequence rises from each value to a later one: `(n - 1,)`.
 
     Positive where a rise is certain.
@@ -309,10 +299,7 @@ def _rises(lower: _Floats, upper: _Floats, known: tuple[_Floats, _Floats] | None
 
 
 def _largest_rise(
-    numbers: list[_Floats],
-    known: tuple[_Floats, _Floats] | None,
-    rises: _Floats,
-    places: NDArray[np.int64],
+    numbers: list[_Floats], known: _Bars | None, rises: _Floats, places: NDArray[np.int64]
 ) -> Change | None:
     """Return the largest rise that is certain, of two values or known by itself."""
     values, errors = numbers

@@ -130,11 +130,8 @@ def _spellings(name: str) -> list[str]:
     >>> _spellings("train-images-idx3-ubyte")[3:5]
     ['train-images.idx3-ubyte.gz', 'train-images.idx3-ubyte']
     """
-    stem, kind = name.split("-idx")
-    found = []
-    for spelt in (name, f"{stem}.idx{kind}"):
-        found += [f"{spelt}.gz", spelt, f"{spelt}/{spelt}"]
-    return found
+    spellings = (name, name.replace("-idx", ".idx"))
+    return [path for spelt in spellings for path in (f"{spelt}.gz", spelt, f"{spelt}/{spelt}")]
 
 
 def _checked(pixels: NDArray[np.uint8], labels: NDArray[Any], where: Path) -> Images:
@@ -185,7 +182,9 @@ def _read_python_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
     """Return pixels `(n, 3072)` and labels `(n,)`, from a pickled dictionary of the two."""
     raw = path.read_bytes()
     try:
-        content = _load_plain(raw)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy warns of how NumPy 1 pickled its dtypes
+            content = _PlainUnpickler(io.BytesIO(raw), encoding="bytes").load()
         entries = {k.decode() if isinstance(k, bytes) else k: v for k, v in content.items()}
         pixels, labels = entries["data"], np.asarray(entries["labels"])
     except Exception as error:  # whatever damaged or hostile bytes can raise
@@ -211,9 +210,8 @@ class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and (
-            name == "_reconstruct"
-        ):
+        arrays = ("numpy.core.multiarray", "numpy._core.multiarray")
+        if module in arrays and name == "_reconstruct":
             return np.empty(0).__reduce__()[0]
         if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes for Python 2
             return _latin1
@@ -222,11 +220,3 @@ class _PlainUnpickler(pickle.Unpickler):
 
 def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
-
-
-def _load_plain(raw: bytes) -> Any:
-
-    with warnings.catch_warnings():
-        # NumPy warns of how NumPy 1 pickled its dtypes.
-        warnings.simplefilter("ignore")
-        return _PlainUnpickler(io.BytesIO(raw), encoding="bytes").load()

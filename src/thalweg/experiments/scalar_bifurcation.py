@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from msgspec import Meta
 
 from thalweg.basics.checks import Depth, Few, Moderate, Natural, Positive
+from thalweg.basics.lazy import Lazy
 from thalweg.basics.memory import check_fits
 from thalweg.runs.experiment import Study
 
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
+else:  # slow to import, and options are read before
+    np, xr = Lazy("numpy"), Lazy("xarray")
 
 _LONGEST_PERIOD = 32
 _Several = Annotated[int, Meta(ge=2, lt=2**31, description="at least 2, and below 2^31")]
@@ -77,9 +80,6 @@ class ScalarBifurcation(Study):
 
     def compute(self) -> "tuple[xr.Dataset, list[dict[str, Any]]]":
         """Follow the starts for every step size."""
-        import numpy as np
-        import xarray as xr
-
         from thalweg.scalar.orbits import scalar_orbits
 
         flattest = self.depth * self.target ** (2 - 2 / self.depth)
@@ -138,8 +138,6 @@ class ScalarBifurcation(Study):
 
     def _summary(self, data: "xr.Dataset") -> dict[str, Any]:
         """Return the entry of one step size, by the first of its starts that did not diverge."""
-        import numpy as np
-
         alive = np.flatnonzero(np.isfinite(data["exponent"].values))
         size, entry = float(data["step_size"]), data.isel(start=int(alive[0]) if alive.size else 0)
         period, exponent = int(entry["period"]), float(entry["exponent"])
@@ -168,8 +166,6 @@ class ScalarBifurcation(Study):
 
 def _periods(product: "np.ndarray", alive: "np.ndarray") -> "np.ndarray":
     """Return the shortest period of each orbit, shape `product.shape[:-1]`; 0 where none is."""
-    import numpy as np
-
     found = np.zeros(alive.shape, np.int32)
     with np.errstate(invalid="ignore", over="ignore"):
         scale = np.max(np.abs(product), axis=-1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from msgspec import Meta
 
 from thalweg.basics.checks import Depth, Few, FewOrNone, Moderate, Natural, Positive
+from thalweg.basics.lazy import Lazy
 from thalweg.basics.memory import check_fits
 from thalweg.runs.experiment import Study
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from thalweg.scalar import ScalarSweep
+else:  # slow to import, and options are read before
+    np, xr = Lazy("numpy"), Lazy("xarray")
 
 _BINS = 220  # of step size times sharpness, from 0 to 2.2
 _MOST_RUNS = 20_000_000  # for each depth: some 700 MB of results
@@ -85,9 +88,6 @@ class ScalarSweepStudy(Study):
 
     def compute(self) -> "tuple[xr.Dataset, list[dict[str, Any]]]":
         """Sweep each depth; runs are step sizes, depth by depth."""
-        import numpy as np
-        import xarray as xr
-
         from thalweg.scalar import scalar_sweep
 
         parts, runs = [], []
@@ -132,8 +132,6 @@ class ScalarSweepStudy(Study):
 
     def _summary(self, found: "ScalarSweep", run: int) -> dict[str, Any]:
         """Return the entry of one step size; `final` holds medians over the stable minima."""
-        import numpy as np
-
         size = float(found.step_size[run])
         stable = np.isfinite(found.sharpness[run])
         counts = {
@@ -162,8 +160,6 @@ class ScalarSweepStudy(Study):
         }
 
     def _step_sizes(self, depth: int) -> "np.ndarray":
-        import numpy as np
-
         if self.step_size:
             return np.unique(self.step_size)
         flattest = depth * self.target ** (2 - 2 / depth)
@@ -172,9 +168,6 @@ class ScalarSweepStudy(Study):
 
 def _dataset(found: "ScalarSweep") -> "xr.Dataset":
     """Return what is stored of one depth, the histogram that the figure shows included."""
-    import numpy as np
-    import xarray as xr
-
     scaled = found.step_size[:, None] * found.sharpness
     edges = np.linspace(0, 2.2, _BINS + 1)
     density = np.stack([np.histogram(row, edges)[0] for row in scaled])
@@ -218,8 +211,6 @@ def _dataset(found: "ScalarSweep") -> "xr.Dataset":
 
 
 def _median(values: "np.ndarray") -> float | None:
-    import numpy as np
-
     return float(np.median(values)) if values.size and math.isfinite(values.sum()) else None
 
 
