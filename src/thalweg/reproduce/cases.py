@@ -20,25 +20,14 @@ class Size(StrEnum):
 
 @dataclass(frozen=True)
 class Case:
-    """One experiment of a reproduction, with what a reader is told of it.
+    """One experiment of a reproduction, with what a reader is told of it."""
 
-    Attributes
-    ----------
-    folder
-        Name of its run folder.
-    title, description
-        For the reader.
-    config
-        The experiment.
-    evaluations
-        Gradients, each called by itself, that take as long as one of its runs does: to estimate the
-        time, from an earlier one (of the larger networks guessed).
-    """
-
-    folder: str
+    folder: str  # name of its run folder
     title: str
     description: str
     config: DescentExperiment
+    # Gradients, each called by itself, that take as long as one of its runs does: to estimate the
+    # time, from an earlier one (of the larger networks guessed).
     evaluations: float
 
 

@@ -40,17 +40,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim about one run, the evidence, and the verdict.
-
-    Attributes
-    ----------
-    statement
-        What is claimed.
-    evidence
-        Sentences with the numbers that it was judged by.
-    verdict
-        "shown", "undecided" or "failed".
-    """
+    """A claim about one run, sentences with the numbers that it was judged by, and the verdict."""
 
     statement: str
     evidence: str
@@ -62,14 +52,8 @@ def judge(
 ) -> list[Claim]:
     """Return the claims that apply to one run, judged; none where nothing has been measured.
 
-    Parameters
-    ----------
-    data
-        The stored results of the run: those of `result.nc`, at one entry of `run`.
-    summary
-        Its entry of `runs` in `summary.json`.
-    confirmation
-        A sentence on the GFS sharpness having risen, where it was looked at again.
+    `data` are its stored results, at one entry of `run`; `summary` is its entry in `summary.json`;
+    `confirmation`, a sentence on the GFS sharpness having risen, where it was looked at again.
     """
     if not _known(data, "sharpness").size:
         return []
@@ -107,8 +91,7 @@ def _falls(data: xr.Dataset, summary: dict[str, Any], confirmation: str | None) 
         evidence += (
             f"; none of these can be a rise by more than {rise / values[-1]:.1g}, relatively"
         )
-    missing = int(np.sum(data["gfs_status"].values > 0))
-    if missing:
+    if missing := int(np.sum(data["gfs_status"].values > 0)):
         evidence += f"; flows that did not converge: {missing}"
     if found["verdict"] == "not decreasing":
         verdict = Verdict.FAILED
@@ -130,11 +113,8 @@ def _others_do_not(data: xr.Dataset) -> Claim:
         f"{sharpness.max():.5g}, and crossed 2/η {crossings} times."
     )
     both = rises > 0 and _rises(sharpness) > 0
-    return Claim(
-        "Loss and sharpness do not fall monotonically",
-        evidence,
-        Verdict.SHOWN if both else Verdict.FAILED,
-    )
+    verdict = Verdict.SHOWN if both else Verdict.FAILED
+    return Claim("Loss and sharpness do not fall monotonically", evidence, verdict)
 
 
 def _ends_under(data: xr.Dataset, summary: dict[str, Any]) -> Claim:
@@ -166,11 +146,8 @@ def _stays_under(data: xr.Dataset) -> Claim:
         f"The highest measured sharpness is {highest / float(data['threshold']):.3f} of 2/η; the "
         f"loss rose at {rises} of {losses.size - 1} steps."
     )
-    return Claim(
-        "Below the stability threshold the loss falls at every step",
-        evidence,
-        Verdict.SHOWN if rises == 0 else Verdict.FAILED,
-    )
+    verdict = Verdict.SHOWN if rises == 0 else Verdict.FAILED
+    return Claim("Below the stability threshold the loss falls at every step", evidence, verdict)
 
 
 def _known(data: xr.Dataset, name: str) -> NDArray[np.float64]:

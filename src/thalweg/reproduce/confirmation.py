@@ -20,25 +20,15 @@ BUDGET = 4
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The largest certain rise of a run, solved again at a tighter accuracy.
+    """The largest certain rise of a run, solved again at the tighter relative accuracy `rtol`.
 
-    Attributes
-    ----------
-    steps
-        The two steps of gradient descent, the lower value first.
-    before, after
-        The two values with their error bars (absolute).
-    rise
-        The rise from one to the other with its error bar (absolute): of the two values, or, where
-        their bars overlap, measured by itself.
-    rtol
-        The relative accuracy that was asked for.
+    Numbers have their error bars (absolute) beside them.
     """
 
     steps: tuple[int, int]
     before: tuple[float, float]
     after: tuple[float, float]
-    rise: tuple[float, float]
+    rise: tuple[float, float]  # of the two values, or, where their bars overlap, of itself
     rtol: float
 
     @property
@@ -59,12 +49,7 @@ class Confirmation:
 def confirm_rise(config: DescentExperiment, data: xr.Dataset) -> Confirmation | None:
     """Return the largest certain rise of one run, solved again; `None` where there is none.
 
-    Parameters
-    ----------
-    config
-        The configuration of the run.
-    data
-        Its stored results, at one entry of `run`.
+    `data` are the stored results of the run, at one entry of `run`.
     """
     found = judged(data).largest_rise
     if found is None:

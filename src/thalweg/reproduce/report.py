@@ -61,30 +61,14 @@ class RunResult:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """A case that has finished: what was run, what came of it, and how to make it again.
-
-    Attributes
-    ----------
-    title, description
-        For the reader.
-    command
-        The command line that makes it again.
-    folder
-        Its run folder, relative to the report.
-    figure
-        The bytes of its figure, a PNG.
-    runs
-        One for each step size.
-    seconds, gradient_evaluations
-        What it cost.
-    """
+    """A case that has finished: what was run, what came of it, and how to make it again."""
 
     title: str
     description: str
     command: str
-    folder: str
-    figure: bytes
-    runs: list[RunResult]
+    folder: str  # relative to the report
+    figure: bytes  # a PNG
+    runs: list[RunResult]  # one for each step size
     seconds: float
     gradient_evaluations: float
 

@@ -19,7 +19,6 @@ from thalweg.reproduce.confirmation import confirm_rise
 from thalweg.reproduce.report import HTML, MARKDOWN, CaseResult, RunResult, filled
 from thalweg.runs.atomic_write import atomic_write
 from thalweg.runs.contents import CONFIG, FIGURE
-from thalweg.runs.experiment import DescentExperiment
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.results import load
 from thalweg.runs.runner import Report, has_finished, prepare, prepare_to_resume
@@ -44,10 +43,6 @@ def reproduce(
 
     Parameters
     ----------
-    folder
-        Where run folders and reports go; made if it does not exist.
-    size
-        How large the cases are.
     overwrite
         Whether finished cases are run again, and run folders of other configurations replaced.
     report
@@ -150,10 +145,11 @@ def _holds(case: Case, path: Path) -> bool:
 def _result(case: Case, path: Path) -> CaseResult:
     stored = load(path)
     assert stored.summary is not None
-    runs = [
-        _run_result(case.config, stored.dataset.isel(run=number), summary)
-        for number, summary in enumerate(stored.summary["runs"])
-    ]
+    runs = []
+    for number, summary in enumerate(stored.summary["runs"]):
+        data = stored.dataset.isel(run=number)
+        rise = confirm_rise(case.config, data)
+        runs.append(RunResult(summary, judge(data, summary, str(rise) if rise else None)))
     return CaseResult(
         title=case.title,
         description=case.description,
@@ -164,11 +160,6 @@ def _result(case: Case, path: Path) -> CaseResult:
         seconds=stored.summary["seconds"],
         gradient_evaluations=stored.summary["gradient_evaluations"],
     )
-
-
-def _run_result(config: DescentExperiment, data: Any, summary: dict[str, Any]) -> RunResult:
-    rise = confirm_rise(config, data)
-    return RunResult(summary, judge(data, summary, str(rise) if rise else None))
 
 
 def _write(folder: Path, size: Size, done: list[CaseResult]) -> None:

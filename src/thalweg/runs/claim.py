@@ -18,22 +18,12 @@ from thalweg.runs.stored import stored
 
 @dataclass
 class RunClaim:
-    """A folder that this process has for itself, for one run, until `release`.
-
-    Attributes
-    ----------
-    folder
-        The run folder.
-    has_written
-        Whether the configuration is that of this claim, not one that was there before.
-    has_begun
-        Whether the run has begun: from then on, what it has written is kept.
-    """
+    """A folder that this process has for itself, for one run, until `release`."""
 
     folder: RunFolder
     _lock: Lock
-    has_written: bool = False
-    has_begun: bool = False
+    has_written: bool = False  # the configuration is that of this claim, not an earlier one
+    has_begun: bool = False  # from then on, what the run has written is kept
 
     @classmethod
     def of_new_run(
@@ -80,14 +70,11 @@ class RunClaim:
         """
         try:
             yield
-        except Exception:
-            if self.has_written and not self.has_begun:
+        except BaseException as error:
+            if isinstance(error, Exception) and self.has_written and not self.has_begun:
                 self.has_written = False
                 with suppress(OSError):
                     self.folder.config.unlink(missing_ok=True)
-            self.release()
-            raise
-        except BaseException:
             self.release()
             raise
 

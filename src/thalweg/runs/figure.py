@@ -13,17 +13,9 @@ from thalweg.runs.results import load
 
 
 def save_run_figure(folder: str | os.PathLike[str]) -> Path:
-    """Draw the run in a folder from its stored results, and write `figure.png` there.
+    """Draw the run in a folder from its stored results, write `figure.png` there; return its path.
 
-    Returns
-    -------
-    pathlib.Path
-        The path of the figure.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `load`; or there is nothing that can be drawn.
+    Raises as `load`, and a ValueError where there is nothing that can be drawn.
     """
     dataset = load(folder).dataset
     run_folder, content = RunFolder.open(folder), io.BytesIO()

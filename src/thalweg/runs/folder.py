@@ -41,32 +41,21 @@ class RunFolder:
     Make one with `create` (a new run) or `open` (a run that is there). Every file is written
     under a temporary name in the same folder and renamed when complete, so a reader sees the old
     file or the new one, never a part of one.
-
-    Attributes
-    ----------
-    path
-        The folder.
-    holds_old_run
-        Whether the first write will replace another run, as after `create(..., overwrite=True)`.
     """
 
     path: Path
+    # Whether the first write will replace another run, as after `create(..., overwrite=True)`.
     holds_old_run: bool = field(default=False, repr=False)
     # The folders that `create` has made, from the outermost to that of the run.
     _made: tuple[Path, ...] = field(default=(), repr=False)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, overwrite: bool = False) -> Self:
-        """Make the folder of a new run, or take over the folder of an old one.
+        """Make the folder of a new run, with its parents, or take over the folder of an old one.
 
-        Parameters
-        ----------
-        path
-            The folder; it and its parents are made if they do not exist.
-        overwrite
-            Whether an old run in the folder may be replaced. Nothing is removed yet: the old run
-            stays whole until the first file of the new one has been written out, so a
-            configuration that cannot be written costs nothing.
+        Where `overwrite` lets an old run be replaced nothing is removed yet: it stays whole until
+        the first file of the new one has been written out, so a configuration that cannot be
+        written costs nothing.
 
         Raises
         ------
@@ -104,13 +93,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Take up the folder of a run that is there, to resume it or to draw it.
-
-        Raises
-        ------
-        FileNotFoundError
-            If the folder does not exist or holds no `config.json`.
-        """
+        """Take up the folder of a run that is there, or raise a FileNotFoundError."""
         folder = cls(Path(path))
         if not folder.path.is_dir():
             raise FileNotFoundError(f"{folder.path} is not a folder, so it holds no run")

@@ -41,16 +41,9 @@ class Lock:
 
     @classmethod
     def take(cls, folder: Path) -> Self:
-        """Lock a folder.
+        """Lock a folder, or raise an OSError that says why that cannot be done.
 
-        Raises
-        ------
-        InUseError
-            Another process, or another part of this one, has it; the message says which.
-        PermissionError
-            The folder cannot be written to.
-        OSError
-            The file could not be locked for another reason, which the message says.
+        An InUseError says which process, or that another part of this one, has it.
         """
         path, advice = folder / LOCK, "wait until it ends, stop it, or choose another folder"
         try:

@@ -14,17 +14,7 @@ if TYPE_CHECKING:  # slow to import, and needed for results only
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What a run folder holds, read into memory.
-
-    Attributes
-    ----------
-    config
-        The whole configuration.
-    dataset
-        The stored results, loaded; the file is closed.
-    summary
-        The summary, or `None` where the run has not finished.
-    """
+    """What a run folder holds, read into memory; no summary where the run has not finished."""
 
     config: dict[str, Any]
     dataset: "xr.Dataset"

@@ -19,15 +19,10 @@ def stored(config: Experiment) -> dict[str, Any]:
 
 
 def experiment_of(content: Mapping[str, Any], known: Mapping[str, type[Experiment]]) -> Experiment:
-    """Return the configuration whose `config.json` holds `content`, trusting none of it.
+    """Return the configuration whose `config.json` holds `content`, or raise a ValueError.
 
-    Raises
-    ------
-    ValueError
-        It is none of a known experiment: a name, an option or a value that does not belong there.
+    Nothing in it is trusted: names, options and values have to belong there.
 
-    Examples
-    --------
     >>> from thalweg.experiments import EXPERIMENTS
     >>> experiment_of({"experiment": "scalar", "steps": 7}, EXPERIMENTS).steps
     7

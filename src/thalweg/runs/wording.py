@@ -7,13 +7,8 @@ from typing import Any
 def describe_rise(found: Mapping[str, Any]) -> str | None:
     """Return where a measured sharpness rises, by how much, and what comes after; or `None`.
 
-    Parameters
-    ----------
-    found
-        The entry `monotonicity` of a run in `summary.json`.
+    `found` is the entry `monotonicity` of a run in `summary.json`.
 
-    Examples
-    --------
     >>> rise = {"size": 0.0154, "error": 0.0024, "relative": 0.00126, "between": [0, 50]}
     >>> fall = {"size": 3.1, "error": 0.002, "relative": 0.254, "between": [0, 9000]}
     >>> print(describe_rise({"largest_rise": rise, "net_fall": fall, "decreasing_from": 50}))
