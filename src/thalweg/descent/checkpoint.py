@@ -42,37 +42,19 @@ class Outcome:
 class Checkpoint:
     """A descent between two compiled chunks, or in the middle of a measurement.
 
-    Attributes
-    ----------
-    axes
-        Step sizes, the steps at which losses are recorded, those of each measurement: what makes
-        two descents the same.
-    outcomes
-        Of the runs that have ended.
-    step, first_loss
-        Of the run in hand: the steps taken, and the loss at its start.
-    iterate
-        The arrays of the iterate, in order: parameters, loss, gradient, state of the optimiser.
-    measured
-        How many of the measurements that are due at `step` have been made.
-    warm_starts
-        What each measurement has asked to be given again, by its number.
-    measurement_state
-        How far the measurement in hand has got, in its own words; `None` for its beginning.
-    gradient_evaluations, seconds
-        Work and wall-clock time so far, of all runs.
-    losses, values
-        Everything recorded, of all runs.
+    Work, time and what was recorded are those of all runs.
     """
 
+    # Step sizes, the steps at which losses are recorded, those of each measurement: what makes two
+    # descents the same.
     axes: list[NDArray[Any]]
-    outcomes: list[Outcome]
+    outcomes: list[Outcome]  # of the runs that have ended
     step: int
     first_loss: float
-    iterate: list[Array]
-    measured: int
-    warm_starts: dict[int, Any]
-    measurement_state: Any
+    iterate: list[Array]  # in order: parameters, loss, gradient, state of the optimiser
+    measured: int  # how many of the measurements that are due at `step` have been made
+    warm_starts: dict[int, Any]  # what each measurement has asked to be given again
+    measurement_state: Any  # in words of the measurement in hand; `None` for its beginning
     gradient_evaluations: float
     seconds: float
     losses: NDArray[np.float64]

@@ -42,13 +42,7 @@ class Codec:
         self._like = jax.tree.structure(arrays)
 
     def write(self, path: Path, value: Any) -> None:
-        """Write `value` to a file.
-
-        Raises
-        ------
-        TypeError
-            It holds something that is not known.
-        """
+        """Write `value` to a file; a TypeError where it holds something that is not known."""
         arrays: list[np.ndarray] = []
         structure = _Encoder(self._known, self._like, arrays).encode(value)
         text = np.frombuffer(json.dumps(structure).encode(), np.uint8)
@@ -60,15 +54,7 @@ class Codec:
         path.write_bytes(content.getbuffer())
 
     def read(self, path: Path) -> Any:
-        """Read what `write` has written.
-
-        Raises
-        ------
-        ValueError
-            The file is damaged, or does not fit what this codec knows.
-        OSError
-            The file cannot be opened.
-        """
+        """Read what `write` has written; a ValueError where it is damaged, or does not fit."""
         with path.open("rb") as file:
             try:
                 _check_uncompressed(file)

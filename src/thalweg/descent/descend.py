@@ -1,7 +1,6 @@
 """Gradient descent, measured as it goes."""
 
 import math
-import operator
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,16 +9,11 @@ import numpy as np
 from jaxtyping import PyTree
 
 from thalweg.descent.checkpoint import Checkpoint, Outcome, RunStatus
-from thalweg.descent.measurements import Measurement, as_list, check_names
+from thalweg.descent.measurements import Measurement, as_list, check_names, checked_count
 from thalweg.descent.one_run import Descent, DescentLog, Report
 from thalweg.descent.recorder import Recorder
 from thalweg.descent.run import Interrupted, Run
-from thalweg.descent.updates import (
-    Optimizer,
-    check_optimizer,
-    stability_threshold,
-    update_for,
-)
+from thalweg.descent.updates import Optimizer, check_optimizer, update_for
 from thalweg.problems import flatten
 
 
@@ -95,8 +89,8 @@ def descend(
     """
     began = time.perf_counter()
     step_sizes = _checked_step_sizes(step_size)
-    steps = _checked_count("steps", steps, least=0)
-    loss_every = _checked_count("loss_every", loss_every, least=1)
+    steps = checked_count("steps", steps, least=0)
+    loss_every = checked_count("loss_every", loss_every, least=1)
     measurements = as_list(measurements)
     check_names(measurements)
     check_optimizer(optimizer, len(step_sizes))
@@ -111,8 +105,8 @@ def descend(
         raise TypeError(f"checkpoint must be a Checkpoint, not {type(checkpoint).__name__}")
     flat, vector = flatten(loss, w0)
     recorder = Recorder(len(step_sizes), steps, loss_every, measurements)
-    thresholds = [stability_threshold(optimizer, size) for size in step_sizes]
-    log = DescentLog(recorder, step_sizes, began, report, max_gradient_evaluations, thresholds)
+    thresholds = [2 / size if optimizer is None else math.nan for size in step_sizes]
+    log = DescentLog(recorder, step_sizes, thresholds, began, report, max_gradient_evaluations)
     if checkpoint is not None:
         log.restore(checkpoint)
     w = flat.tree(vector)
@@ -145,25 +139,15 @@ def _run(log: DescentLog) -> Run:
 
 def _checked_step_sizes(step_size: float | Sequence[float]) -> list[float]:
     try:
-        sizes = np.asarray(step_size, float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"step_size must be a number or a list of numbers, got {step_size!r}"
-        ) from error
+        sizes = np.atleast_1d(np.asarray(step_size, float))
+    except (TypeError, ValueError):
+        sizes = np.zeros(0)
     if sizes.ndim > 1 or sizes.size == 0:
         raise ValueError(f"step_size must be a number or a list of numbers, got {step_size!r}")
-    for size in np.atleast_1d(sizes):
+    for size in sizes:
         if not (math.isfinite(size) and size > 0):
             raise ValueError(
                 f"step_size must be positive and finite, got {size:g}; choose one near "
                 "2 / sharpness to see the edge of stability"
             )
-    return [float(size) for size in np.atleast_1d(sizes)]
-
-
-def _checked_count(name: str, value: Any, least: int) -> int:
-    if not hasattr(value, "__index__") or not least <= operator.index(value) < 2**63:
-        raise ValueError(
-            f"{name} must be an integer of at least {least} and below 2**63, got {value!r}"
-        )
-    return operator.index(value)
+    return [float(size) for size in sizes]

@@ -132,12 +132,17 @@ class Quantity:
     @property
     def variables(self) -> dict[str, Attributes]:
         """The one variable."""
-        return {self.name: {"long_name": self.long_name or self.name, "units": self.units}}
+        return {self.name: described(self.long_name or self.name, self.units)}
 
     def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
         """Call the function."""
         value = as_number(self.function(problem, w), f"the quantity {self.name!r}")
         return Reading({self.name: value}, None, self.gradient_evaluations)
+
+
+def described(long_name: str, units: str = "1", **more: Any) -> dict[str, Any]:
+    """Return the attributes of a variable of a dataset."""
+    return {"long_name": long_name, "units": units, **more}
 
 
 def as_number(value: Any, what: str) -> float:
@@ -174,22 +179,25 @@ def check_schedule(measurement: Measurement) -> None:
             f"{measurement!r} is no measurement: give objects such as thalweg.Sharpness()"
         )
     for name, least in (("every", 1), ("start", 0)):
-        _check_step(measurement, name, getattr(measurement, name), least)
+        checked_count(
+            f"{name} of the measurement {measurement.name!r}", getattr(measurement, name), least
+        )
     also = getattr(measurement, "also", ())
     if isinstance(also, str) or not isinstance(also, Iterable):
         raise ValueError(
             f"also of the measurement {measurement.name!r} must be a tuple of steps, got {also!r}"
         )
     for step in also:
-        _check_step(measurement, "each step in also", step, 0)
+        checked_count(f"each step in also of the measurement {measurement.name!r}", step, 0)
 
 
-def _check_step(measurement: Measurement, name: str, value: Any, least: int) -> None:
+def checked_count(name: str, value: Any, least: int) -> int:
+    """Return an integer, or raise a ValueError that says by its name what it must be."""
     if not hasattr(value, "__index__") or not least <= operator.index(value) < 2**63:
         raise ValueError(
-            f"{name} of the measurement {measurement.name!r} must be an integer of at least "
-            f"{least} (in steps) and below 2**63, got {value!r}"
+            f"{name} must be an integer of at least {least} and below 2**63, got {value!r}"
         )
+    return operator.index(value)
 
 
 def check_names(measurements: Sequence[Measurement]) -> None:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -30,24 +31,20 @@ _CHUNK_SECONDS = 0.2
 """Chunks are lengthened while they take less time than this, so that reports come often."""
 
 
+@dataclass
 class DescentLog:
     """What all runs of a descent have in common: the recorder, the work, the time, the report."""
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        step_sizes: list[float],
-        began: float,
-        report: Report | None,
-        budget: float,
-        thresholds: list[float],
-    ):
-        self.recorder, self.step_sizes, self.thresholds = recorder, step_sizes, thresholds
-        self.began, self.report, self.budget = began, report, budget
-        self.outcomes: list[Outcome] = []
-        self.interrupt: KeyboardInterrupt | None = None
-        self.work = 0.0
-        self.measurements_made = 0
+    recorder: Recorder
+    step_sizes: list[float]
+    thresholds: list[float]
+    began: float
+    report: Report | None
+    budget: float
+    outcomes: list[Outcome] = field(default_factory=list)
+    interrupt: KeyboardInterrupt | None = None
+    work: float = 0.0
+    measurements_made: int = 0
 
     @property
     def seconds(self) -> float:
@@ -211,17 +208,8 @@ class Descent:
             return False
         size = log.step_sizes[self.run]
         where = (self.run, len(log.step_sizes), size, self.step, self.steps, self.loss, flow)
-        return bool(
-            log.report(
-                Progress(
-                    *where,
-                    log.work,
-                    log.measurements_made,
-                    partial(self._checkpoint, flow),
-                    log.dataset,
-                )
-            )
-        )
+        saving = (partial(self._checkpoint, flow), log.dataset)
+        return bool(log.report(Progress(*where, log.work, log.measurements_made, *saving)))
 
     def _end(self, status: RunStatus) -> Outcome:
         step, steps, loss = self.step, self.steps, self.loss

@@ -8,7 +8,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from thalweg.basics.memory import BYTES_A_RESULT, check_fits
-from thalweg.descent.measurements import Measurement, Reading, as_number, scheduled_steps
+from thalweg.descent.measurements import (
+    Measurement,
+    Reading,
+    as_number,
+    described,
+    scheduled_steps,
+)
 
 
 class Recorder:
@@ -76,22 +82,16 @@ class Recorder:
 
     def dataset(self, step_sizes: Sequence[float], thresholds: Sequence[float]) -> xr.Dataset:
         """Return everything on its axes: dimension `run` first, steps as coordinates."""
-        steps = {"units": "steps"}
-        data: dict[str, Any] = {
-            "loss": (("run", "step"), self.losses, {"long_name": "loss", "units": "1"})
-        }
+        threshold = described("stability threshold, 2 / step size")
+        data: dict[str, Any] = {"loss": (("run", "step"), self.losses, described("loss"))}
         coords: dict[str, Any] = {
-            "step_size": ("run", list(step_sizes), {"long_name": "step size", "units": "1"}),
-            "threshold": (
-                "run",
-                list(thresholds),
-                {"long_name": "stability threshold, 2 / step size", "units": "1"},
-            ),
-            "step": ("step", self.loss_steps, {"long_name": "step", **steps}),
+            "step_size": ("run", list(step_sizes), described("step size")),
+            "threshold": ("run", list(thresholds), threshold),
+            "step": ("step", self.loss_steps, described("step", "steps")),
         }
         for measurement, schedule in zip(self.measurements, self.schedules, strict=True):
             axis = f"{measurement.name}_step"
-            coords[axis] = (axis, schedule, {"long_name": "step", **steps})
+            coords[axis] = (axis, schedule, described("step", "steps"))
             for name, attributes in measurement.variables.items():
                 data[name] = (("run", axis), self.values[name], dict(attributes))
         return xr.Dataset(data, coords)

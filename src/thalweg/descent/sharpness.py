@@ -3,16 +3,16 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from jaxtyping import PyTree
 
 from thalweg.basics.checks import Budgeted, Positive, check_fields
 from thalweg.basics.named import Named
 from thalweg.curvature import Eigenpairs, top_eigenpairs
-from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule
+from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule, described
 from thalweg.descent.values import flags, value_and_reached, values_of_flow, variables_of_flow
-from thalweg.flow.difference import Fall, gfs_sharpness_fall
+from thalweg.flow.difference import gfs_sharpness_fall
 from thalweg.flow.diverging_flow import DecadeSample
 from thalweg.flow.exponential import fixed_exponential_step
 from thalweg.flow.exponential_rosenbrock import fixed_rosenbrock_step
@@ -75,6 +75,8 @@ class Sharpness:
         Relative tolerance on the residual of the eigenpair.
     """
 
+    name: ClassVar[str] = "sharpness"
+
     every: int = 50
     start: int = 0
     tol: Positive = 1e-4
@@ -85,25 +87,13 @@ class Sharpness:
         check_fields(self)
 
     @property
-    def name(self) -> str:
-        """`"sharpness"`: the dimension is `sharpness_step`."""
-        return "sharpness"
-
-    @property
     def variables(self) -> dict[str, Attributes]:
         """Sharpness, its error bar and its status."""
         return {
-            "sharpness": {"long_name": "sharpness", "units": "1"},
-            "sharpness_reached": {
-                "long_name": "what an eigensolver came to that did not converge",
-                "units": "1",
-            },
-            "sharpness_error": {"long_name": "residual of the sharpness", "units": "1"},
-            "sharpness_status": {
-                "long_name": "how the eigensolver ended",
-                "units": "1",
-                **flags(EigenStatus),
-            },
+            "sharpness": described("sharpness"),
+            "sharpness_reached": described("what an eigensolver came to that did not converge"),
+            "sharpness_error": described("residual of the sharpness"),
+            "sharpness_status": described("how the eigensolver ended", **flags(EigenStatus)),
         }
 
     def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
@@ -149,6 +139,8 @@ class GFSSharpness:
         Budget of one flow, of wall-clock time: numbers then depend on the machine.
     """
 
+    name: ClassVar[str] = "gfs"
+
     every: int = 500
     start: int = 0
     rtol: Positive = 1e-4
@@ -162,30 +154,17 @@ class GFSSharpness:
         check_fields(self)
 
     @property
-    def name(self) -> str:
-        """`"gfs"`: the dimension is `gfs_step`."""
-        return "gfs"
-
-    @property
     def variables(self) -> dict[str, Attributes]:
         """Value, error bar, status and cost."""
+        value = {
+            "long_name": "sharpness of the gradient flow solution",
+            "label": "GFS sharpness",
+            "symbol": "\\varphi",
+        }
         return {
-            **variables_of_flow(
-                "gfs",
-                {
-                    "long_name": "sharpness of the gradient flow solution",
-                    "label": "GFS sharpness",
-                    "symbol": "\\varphi",
-                },
-            ),
-            "gfs_fall": {
-                "long_name": "fall to the next GFS sharpness, where measured by itself",
-                "units": "1",
-            },
-            "gfs_fall_error": {
-                "long_name": "error bar of that fall (absolute)",
-                "units": "1",
-            },
+            **variables_of_flow("gfs", value),
+            "gfs_fall": described("fall to the next GFS sharpness, where measured by itself"),
+            "gfs_fall_error": described("error bar of that fall (absolute)"),
         }
 
     def measure(self, problem: Problem, w: PyTree, memory: Any, report: Report | None) -> Reading:
@@ -197,27 +176,29 @@ class GFSSharpness:
     ) -> Reading:
         """As `measure`, from where an earlier one was interrupted."""
         last: _Solved | None = memory
+        asked: Any = {
+            "rtol": self.rtol,
+            "max_gradient_evaluations": self.max_gradient_evaluations,
+            "max_seconds": self.max_seconds,
+        }
         solution = standing.solution or gradient_flow_solution(
             problem,
             w,
-            rtol=self.rtol,
             method=self.method,
-            max_gradient_evaluations=self.max_gradient_evaluations,
             report=_with_state(report, lambda flow: _MeasurementState(None, flow)),
             previous=last.solution if last else None,
             standing=standing.flow,
-            max_seconds=self.max_seconds,
+            **asked,
         )
         work = float(solution.gradient_evaluations)
-        values = {
-            **values_of_flow("gfs", solution, work),
-            "gfs_fall": math.nan,
-            "gfs_fall_error": math.nan,
-        }
+        unknown = {"gfs_fall": math.nan, "gfs_fall_error": math.nan}
+        values = {**values_of_flow("gfs", solution, work), **unknown}
         of_previous = {}
         if last is not None and last.is_neighbour and _order_is_undecided(last.solution, solution):
             there = _with_state(report, lambda flow: _MeasurementState(solution, None))
-            fall = self._fall(problem, last, w, there)
+            fall = gfs_sharpness_fall(
+                problem, last.w, w, report=there, solution=last.solution, **asked
+            )
             work += fall.gradient_evaluations
             if fall.status is Status.CONVERGED:
                 of_previous = {"gfs_fall": fall.fall, "gfs_fall_error": fall.error}
@@ -227,18 +208,6 @@ class GFSSharpness:
         elif last is not None:
             last = last._replace(is_neighbour=False)
         return Reading(values, last, work, of_previous)
-
-    def _fall(self, problem: Problem, last: "_Solved", w: PyTree, report: Report | None) -> Fall:
-        return gfs_sharpness_fall(
-            problem,
-            last.w,
-            w,
-            rtol=self.rtol,
-            max_gradient_evaluations=self.max_gradient_evaluations,
-            report=report,
-            solution=last.solution,
-            max_seconds=self.max_seconds,
-        )
 
 
 class _MeasurementState(NamedTuple):

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import PyTree
 
@@ -30,13 +30,11 @@ class TruncatedSharpness:
         The loss level, one for the whole run: choose it below the losses of the run.
     every, start, also
         Schedule, in steps: `start`, `start + every`, ..., those of `also`, and the last step.
-    rtol
-        Relative accuracy wanted of the sharpness.
-    max_gradient_evaluations
-        Budget of one flow, in units of one gradient.
-    max_seconds
-        Budget of one flow, of wall-clock time: numbers then depend on the machine.
+    rtol, max_gradient_evaluations, max_seconds
+        Accuracy and budgets, as those of `GFSSharpness`.
     """
+
+    name: ClassVar[str] = "truncated"
 
     level: Finite
     every: int = 500
@@ -49,11 +47,6 @@ class TruncatedSharpness:
     def __post_init__(self) -> None:
         check_schedule(self)
         check_fields(self)
-
-    @property
-    def name(self) -> str:
-        """`"truncated"`: the dimension is `truncated_step`."""
-        return "truncated"
 
     @property
     def variables(self) -> dict[str, Attributes]:

@@ -74,11 +74,6 @@ def update_for(optimizer: Optimizer | None, step_size: float) -> Update:
     )
 
 
-def stability_threshold(optimizer: Optimizer | None, step_size: float) -> float:
-    """Return `2 / step_size` for plain gradient descent, NaN where the threshold is not known."""
-    return 2.0 / step_size if optimizer is None else float("nan")
-
-
 def check_optimizer(optimizer: Optimizer | None, step_sizes: int) -> None:
     """Refuse a ready-made transformation with several step sizes: it could not follow them."""
     if optimizer is not None and _is_update(optimizer) and step_sizes > 1:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.basics.named import Named
-from thalweg.descent.measurements import Attributes
+from thalweg.descent.measurements import Attributes, described
 from thalweg.flow.solution import FlowSolution, Status
 
 
@@ -52,16 +52,12 @@ def variables_of_flow(name: str, value: Attributes) -> dict[str, Attributes]:
     """
     return {
         f"{name}_sharpness": {"units": "1", **value},
-        f"{name}_sharpness_reached": {
-            "long_name": "sharpness where the flow stood that did not reach its end",
-            "units": "1",
-        },
-        f"{name}_sharpness_error": {
-            "long_name": "error bar of the sharpness (absolute)",
-            "units": "1",
-        },
-        f"{name}_status": {"long_name": "how the flow ended", "units": "1", **flags(Status)},
-        f"{name}_gradient_evaluations": {"long_name": "work of one flow", "units": "gradients"},
+        f"{name}_sharpness_reached": described(
+            "sharpness where the flow stood that did not reach its end"
+        ),
+        f"{name}_sharpness_error": described("error bar of the sharpness (absolute)"),
+        f"{name}_status": described("how the flow ended", **flags(Status)),
+        f"{name}_gradient_evaluations": described("work of one flow", "gradients"),
     }
 
 
