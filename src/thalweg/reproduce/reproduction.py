@@ -18,8 +18,7 @@ from thalweg.reproduce.claims import judge
 from thalweg.reproduce.confirmation import confirm_rise
 from thalweg.reproduce.report import HTML, MARKDOWN, CaseResult, RunResult, filled
 from thalweg.runs.atomic_write import atomic_write
-from thalweg.runs.contents import CONFIG, FIGURE
-from thalweg.runs.folder import RunFolder
+from thalweg.runs.folder import CONFIG, FIGURE, RunFolder
 from thalweg.runs.results import load
 from thalweg.runs.runner import Report, has_finished, prepare, prepare_to_resume
 from thalweg.runs.stored import command_of, stored

@@ -1,10 +1,10 @@
-from .contents import CHECKPOINT as CHECKPOINT
-from .contents import CHECKPOINT_BEFORE as CHECKPOINT_BEFORE
-from .contents import CONFIG as CONFIG
-from .contents import DATASET as DATASET
-from .contents import FIGURE as FIGURE
-from .contents import SUMMARY as SUMMARY
 from .figure import save_run_figure as save_run_figure
+from .folder import CHECKPOINT as CHECKPOINT
+from .folder import CHECKPOINT_BEFORE as CHECKPOINT_BEFORE
+from .folder import CONFIG as CONFIG
+from .folder import DATASET as DATASET
+from .folder import FIGURE as FIGURE
+from .folder import SUMMARY as SUMMARY
 from .folder import RunFolder as RunFolder
 from .results import Run as Run
 from .results import load as load

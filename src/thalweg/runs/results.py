@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from thalweg.runs import dataset_file
-from thalweg.runs.contents import DATASET
-from thalweg.runs.folder import RunFolder
+from thalweg.runs.folder import DATASET, RunFolder
 
 if TYPE_CHECKING:  # slow to import, and needed for results only
     import xarray as xr

@@ -168,7 +168,14 @@ def prepare_claimed(
     `announce` is called with a line on whatever takes long.
     """
     with claim.guarding():
-        return _build(config, claim, announce)
+        began = time.monotonic()
+        config.check()
+        if not isinstance(config, DescentExperiment):
+            return Prepared(config, claim, began)
+        problem, start = config.build()
+        if not math.isfinite(loss := float(problem(start))):
+            raise ValueError(f"the loss at the start is {loss}: choose a smaller start")
+        return Prepared(config.resolved(problem, start, announce), claim, began, problem, start)
 
 
 def prepare_to_resume(
@@ -183,22 +190,11 @@ def prepare_to_resume(
     config = experiment_of(opened.read_config(), known)
     claim = RunClaim.of_run(opened)
     with claim.guarding():
-        prepared = _build(config, claim, announce)
+        prepared = prepare_claimed(claim, config, announce)
         if not isinstance(config, Study):
             prepared = replace(prepared, checkpoint=_read_checkpoint(prepared, force=force))
         opened.remove_temporaries()
         return prepared
-
-
-def _build(config: Experiment, claim: RunClaim, announce: Announce) -> "Prepared":
-    began = time.monotonic()
-    config.check()
-    if not isinstance(config, DescentExperiment):
-        return Prepared(config, claim, began)
-    problem, start = config.build()
-    if not math.isfinite(loss := float(problem(start))):
-        raise ValueError(f"the loss at the start is {loss}: choose a smaller start")
-    return Prepared(config.resolved(problem, start, announce), claim, began, problem, start)
 
 
 def _read_checkpoint(prepared: "Prepared", *, force: bool) -> descent.Checkpoint | None:
