@@ -177,17 +177,11 @@ _NO_DISPLAY = (OSError, ValueError)
 
 
 class Lenient:
-    """A text stream to write to, without errors: from the first failure on nothing is written.
-
-    Attributes
-    ----------
-    failure
-        What was raised; `None` while all is well.
-    """
+    """A text stream to write to, without errors: from the first failure on nothing is written."""
 
     def __init__(self, stream: Any):
         self._stream = stream
-        self.failure: OSError | ValueError | None = None
+        self.failure: OSError | ValueError | None = None  # what was raised
         if isinstance(stream, io.TextIOWrapper):
             # Names of files need not be text, nor do terminals know η.
             stream.reconfigure(errors="backslashreplace")

@@ -7,8 +7,6 @@ from typing import Any
 class Lazy:
     """A stand-in for a module that is slow to import.
 
-    Examples
-    --------
     >>> fractions = Lazy("fractions")
     >>> fractions.Fraction(1, 2)
     Fraction(1, 2)

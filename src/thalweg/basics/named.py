@@ -9,8 +9,6 @@ class Named(IntEnum):
     Formats for numbers (`f"{code:d}"`) show the number, all others the name. In JSON, in arrays and
     in comparisons it is its number.
 
-    Examples
-    --------
     >>> class Answer(Named):
     ...     YES = 1
     >>> f"{Answer.YES}, {Answer.YES:>5}, {Answer.YES:02d}", Answer.YES == 1

@@ -11,12 +11,8 @@ CLASSES = 10
 class Images(NamedTuple):
     """Labelled images.
 
-    Attributes
-    ----------
-    pixels
-        Brightness, shape `(n, height, width, channels)`, integers of any scale.
-    labels
-        Class numbers from 0 to 9, shape `(n,)`.
+    `pixels`: brightness, shape `(n, height, width, channels)`, integers of any scale; `labels`:
+    class numbers from 0 to 9, shape `(n,)`.
     """
 
     pixels: NDArray[np.uint8]
@@ -28,25 +24,11 @@ def training_data(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return inputs and one-hot targets for `Supervised`.
 
-    Parameters
-    ----------
-    images
-        The images to choose from.
-    samples
-        How many to choose (see `balanced_choice`).
-    image_size
-        Side of the images, in pixels, that they are shrunk to by averages over areas; left out,
-        they keep their size.
-    seed
-        Of the choice.
-
-    Returns
-    -------
-    x, y
-        Arrays of shape `(samples, height, width, channels)` and `(samples, 10)`. Over the chosen,
-        shrunk images each pixel of `x` has mean 0, and each channel variance 1 (not each pixel:
-        those at the border of MNIST hardly vary). A common mean would be the sharpest direction of
-        most losses, and has nothing to do with the classes.
+    So many of the images are chosen by `balanced_choice`, and shrunk to sides of `image_size`
+    pixels, by averages over areas, where that is given. Their shapes are
+    `(samples, height, width, channels)` and `(samples, 10)`. Over them each pixel has mean 0, and
+    each channel variance 1 (not each pixel: those at the border of MNIST hardly vary). A common
+    mean would be the sharpest direction of most losses, and has nothing to do with the classes.
     """
     chosen = balanced_choice(images.labels, samples, seed)
     x = images.pixels[chosen].astype(float)
@@ -64,8 +46,6 @@ def balanced_choice(labels: NDArray[np.int64], samples: int, seed: int) -> NDArr
     A class that has too few gives all that it has. A choice of more samples with the same seed
     begins with a choice of fewer.
 
-    Examples
-    --------
     >>> labels = np.array([0, 0, 0, 0, 0, 0, 1, 2, 2])
     >>> sorted(labels[balanced_choice(labels, 6, seed=0)].tolist())
     [0, 0, 0, 1, 2, 2]
@@ -83,8 +63,6 @@ def balanced_choice(labels: NDArray[np.int64], samples: int, seed: int) -> NDArr
 def downsampled(x: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Return images `(n, size, size, channels)` whose pixels are averages over areas of `x`.
 
-    Examples
-    --------
     >>> x = np.array([0.0, 3.0, 6.0]).reshape(1, 1, 3, 1) * np.ones((1, 3, 1, 1))
     >>> downsampled(x, 2)[0, :, :, 0]
     array([[1., 5.], [1., 5.]])

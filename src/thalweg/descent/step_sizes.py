@@ -21,8 +21,6 @@ Announce = Callable[[str], None]
 def relative_step_sizes(problem: Any, start: Any, multiples: Sequence[float]) -> tuple[float, ...]:
     """Return these multiples of `2 / λ`, `λ` the sharpness at the start.
 
-    Examples
-    --------
     >>> import jax.numpy as jnp
     >>> sizes = relative_step_sizes(lambda w: 2.0 * jnp.vdot(w, w), jnp.ones(3), [0.5, 1.5])
     >>> [round(size, 6) for size in sizes]

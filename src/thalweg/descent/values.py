@@ -42,13 +42,9 @@ def _values(name: str, *numbers: float) -> dict[str, float]:
 def variables_of_flow(name: str, value: Attributes) -> dict[str, Attributes]:
     """Return the variables of a flow that is measured as `name`, in the order of `values_of_flow`.
 
-    Parameters
-    ----------
-    name
-        Of the measurement. Whatever has these variables is summarised, printed and drawn.
-    value
-        Attributes of its value: `long_name`; `label` and `symbol` (TeX), by which figures call it
-        (left out, "`name` sharpness"); `level`, if it belongs to a level of the loss.
+    Whatever has these variables is summarised, printed and drawn. `value` are the attributes of its
+    value: `long_name`; `label` and `symbol` (TeX), by which figures call it (left out, "`name`
+    sharpness"); `level`, if it belongs to a level of the loss.
     """
     return {
         f"{name}_sharpness": {"units": "1", **value},

@@ -18,25 +18,13 @@ _CROSS: dict[str, Any] = {"marker": "x", "markersize": 5, "markeredgewidth": 1.2
 
 @dataclass(frozen=True)
 class Measured:
-    """A sharpness along one run; all arrays of shape `(n,)`.
+    """A sharpness along one run; all arrays of shape `(n,)`."""
 
-    Attributes
-    ----------
-    steps
-        Where it was to be measured.
-    values, errors
-        NaN where there is no value, or no error bar.
-    hollow
-        Values that are less accurate than asked for, or whose error is not known.
-    failed
-        Where it was measured, and nothing came of it.
-    """
-
-    steps: NDArray[Any]
-    values: NDArray[np.float64]
-    errors: NDArray[np.float64]
-    hollow: NDArray[np.bool_]
-    failed: NDArray[np.bool_]
+    steps: NDArray[Any]  # where it was to be measured
+    values: NDArray[np.float64]  # NaN where there is none
+    errors: NDArray[np.float64]  # likewise
+    hollow: NDArray[np.bool_]  # less accurate than asked for, or of unknown error
+    failed: NDArray[np.bool_]  # measured, and nothing came of it
 
 
 def read(dataset: xr.Dataset, name: str, run: int) -> Measured:

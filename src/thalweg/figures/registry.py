@@ -20,13 +20,7 @@ FIGURES: dict[str, Callable[[xr.Dataset], Figure]] = {
 
 
 def plot(dataset: xr.Dataset) -> Figure:
-    """Draw stored results: by the `figure` of their experiment, else as runs (`plot_run`).
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to draw.
-    """
+    """Draw stored results: by the `figure` of their experiment, else as runs (`plot_run`)."""
     # Older results name their experiment alone, which is the name of its figure if it has its own.
     name = dataset.attrs.get("figure", dataset.attrs.get("experiment"))
     return FIGURES.get(str(name), plot_run)(dataset)

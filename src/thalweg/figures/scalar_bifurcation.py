@@ -15,11 +15,8 @@ _ROWS = 500
 def plot_scalar_bifurcation(dataset: xr.Dataset) -> Figure:
     """Draw what gradient descent ends up on, and its Lyapunov exponent, against the step size.
 
-    Parameters
-    ----------
-    dataset
-        Results of the experiment `scalar-bifurcation`: `product(run, start, step)`,
-        `exponent(run, start)`, and the coordinate `scaled_step_size(run)`.
+    From results of `scalar-bifurcation`: `product(run, start, step)`, `exponent(run, start)`, and
+    the coordinate `scaled_step_size(run)`.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 5.4), layout="constrained")

@@ -15,15 +15,11 @@ from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE, letter
 def plot_scalar_plane(dataset: xr.Dataset) -> Figure:
     """Draw flow lines, the GFS sharpness as shades, the minima, and paths of descent.
 
-    The GFS sharpness is constant along flow lines: its level lines are flow lines.
-
-    Parameters
-    ----------
-    dataset
-        Results of the experiment `scalar-plane`: `w(run, step, coordinate)`,
-        `gfs_sharpness(run, gfs_step)`, `flow_line(line, side, point, coordinate)`,
-        `plane_gfs_sharpness(plane_y, plane_x)`, `minimum(minimum_point, coordinate)` and its
-        `minimum_sharpness`, and the coordinates `step_size(run)`, `threshold(run)`.
+    The GFS sharpness is constant along flow lines: its level lines are flow lines. From results of
+    `scalar-plane`: `w(run, step, coordinate)`, `gfs_sharpness(run, gfs_step)`,
+    `flow_line(line, side, point, coordinate)`, `plane_gfs_sharpness(plane_y, plane_x)`,
+    `minimum(minimum_point, coordinate)` and its `minimum_sharpness`, and the coordinates
+    `step_size(run)`, `threshold(run)`.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 7.4), layout="constrained")

@@ -37,12 +37,9 @@ _GFS_STEPS: dict[str, tuple[str, str, Any]] = {
 def plot_scalar_sweep(dataset: xr.Dataset) -> Figure:
     """Draw final sharpness and shares of outcomes against the step size, a column for each depth.
 
-    Parameters
-    ----------
-    dataset
-        Results of the experiment `scalar-sweep`: `density(run, scaled_sharpness)`,
-        `outcome_count(run, outcome_name)`, `falls`, `rises`, `undecided` on `(run, start)`, and
-        the coordinates `step_size(run)`, `depth(run)`, `largest_stable(run)`.
+    From results of `scalar-sweep`: `density(run, scaled_sharpness)`,
+    `outcome_count(run, outcome_name)`, `falls`, `rises`, `undecided` on `(run, start)`, and the
+    coordinates `step_size(run)`, `depth(run)`, `largest_stable(run)`.
     """
     depths = np.unique(dataset["depth"].values)
     compared = sum(int(dataset[name].sum()) for name in ("falls", "rises", "undecided"))

@@ -92,10 +92,7 @@ def reproduce(
 def begun(folder: str | os.PathLike[str], size: Size, *, overwrite: bool) -> set[str]:
     """Return the folders of cases to go on with, once all others are known to be usable.
 
-    Raises
-    ------
-    FileExistsError, PermissionError
-        As `reproduce`; nothing has been changed then.
+    Where one is not, that is an OSError, and nothing has been changed.
     """
     found = set()
     for case in cases(size):

@@ -65,10 +65,7 @@ def encoded(
 def read(path: Path) -> "tuple[xr.Dataset, str | None]":
     """Read a dataset, and the checksum of the summary that it was written with, if there is one.
 
-    Raises
-    ------
-    ValueError
-        The file is not as it was written.
+    Raises a ValueError where the file is not as it was written.
     """
     import xarray as xr
 

@@ -27,15 +27,10 @@ class Interruption:
     A second Ctrl-C or SIGTERM, `TOGETHER` after the first of them, ends the process at once: files
     are replaced as a whole or not at all, so the last checkpoint stays. The others come early and
     often, and never do; where the process was told to ignore them (as by `nohup`), it does.
-
-    Attributes
-    ----------
-    signal
-        The number of the signal that came; `None` while there was none.
     """
 
     def __init__(self) -> None:
-        self.signal: int | None = None
+        self.signal: int | None = None  # the number of the one that came
         self._asked: float | None = None
         self._before: dict[int, Any] = {}
 

@@ -98,8 +98,6 @@ def resume(
 
     Parameters
     ----------
-    folder
-        The run folder.
     known
         Experiments by their names, among them that of the folder.
     force

@@ -13,11 +13,7 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
 
     Mappings with string keys, lists, tuples, strings, numbers, booleans, `None`, paths (as
     strings), and arrays and array scalars of numpy or JAX (as numbers and lists) are accepted.
-
-    Raises
-    ------
-    TypeError
-        For anything else, with the place where it stands.
+    Anything else is a TypeError that names the place where it stands.
 
     >>> to_json({"step_size": 0.2, "threshold": float("inf")}, indent=None)
     '{"step_size": 0.2, "threshold": null}'

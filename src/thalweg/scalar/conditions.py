@@ -150,8 +150,6 @@ def one_step_condition(w: ArrayLike, step_size: ArrayLike, target: ArrayLike = 1
     target
         `y > 0`, a scalar.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> found = one_step_condition(np.array([[2.0, 0.4], [3.0, 3.0]]), 0.125)
     >>> found.holds.tolist()  # from (3, 3) gradient descent steps exactly on the saddle (0, 0)
@@ -184,8 +182,6 @@ def convergence_condition(
 
     Its arguments are those of `one_step_condition`.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> found = convergence_condition(np.array([2.0, 0.501]), 0.4)
     >>> bool(found.holds), round(float(found.lower), 3), round(float(found.upper), 3)

@@ -201,11 +201,7 @@ def _log_saddle_sharpness(
 def solve_coordinates_first(
     w: Float[Array, " depth *starts"], target: Float[Array, ""]
 ) -> ScalarLimits:
-    """Return the flow's limit from the start(s) `w`.
-
-    Traceable. With starts along the last axis the compiler vectorises
-    over starts. NaN or infinity in `w` gives NaN.
-    """
+    """Return the flow's limit from the start(s) `w`: traceable; NaN or infinity gives NaN."""
     log_target = jnp.log(target)
     start = _prepare(w)
     s, iterations = _root(start, log_target)

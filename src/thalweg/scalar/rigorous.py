@@ -35,13 +35,7 @@ class _UndecidedError(Exception):
 
 
 def trace_rigorous(run: ScalarRun, most_bits: int = MOST_BITS) -> Trace:
-    """Follow and judge a run with as many bits as it takes, up to `most_bits`.
-
-    Raises
-    ------
-    ImportError
-        python-flint is not installed.
-    """
+    """Follow and judge a run with as many bits as it takes, up to `most_bits`."""
     if flint is None:
         raise ImportError(
             "rigorous certificates need python-flint: pip install 'thalweg[rigorous]'"

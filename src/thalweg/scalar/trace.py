@@ -46,41 +46,22 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Trace:
-    """What is known of a run.
+    """What is known of a run."""
 
-    Attributes
-    ----------
-    judged
-        Steps that were judged: all, or those before the convergence condition or a loss.
-    by
-        How many of them provably do not raise the GFS sharpness, by the entries of `BY`.
-    rise
-        The first step at which it certainly rises, and by what part of itself.
-    open
-        The first step of which nothing could be told, and the best margin of a condition there.
-    edge
-        The first step at which the sharpness is at least `2/η` for certain.
-    bracket
-        Where the convergence condition first holds.
-    lost
-        "saddle", "no finite number", "undecided" or "", and at which step.
-    last
-        `2 - η φ` and `1 - 50 ℓ/γ²` at the last step, where the run gets there without meeting the
-        convergence condition.
-    bits
-        Precision of the ball arithmetic; 53 for float64.
-    """
-
-    judged: int
+    judged: int  # steps: all, or those before the convergence condition or a loss
+    # How many of them provably do not raise the GFS sharpness, by the entries of `BY`.
     by: dict[str, int] = field(default_factory=dict)
+    # The first step at which it certainly rises, and by what part of itself.
     rise: tuple[int, float] | None = None
+    # The first step of which nothing could be told, and the best margin of a condition there.
     open: tuple[int, float] | None = None
-    edge: int | None = None
-    bracket: Bracket | None = None
-    lost: str = ""
+    edge: int | None = None  # the first step at which the sharpness is at least `2/η` for certain
+    bracket: Bracket | None = None  # where the convergence condition first holds
+    lost: str = ""  # or "saddle", "no finite number", "undecided"
     lost_at: int | None = None
+    # `2 - η φ` and `1 - 50 ℓ/γ²` at the last step, where the convergence condition is not met.
     last: tuple[float, float] | None = None
-    bits: int = 53
+    bits: int = 53  # precision of the ball arithmetic; 53 for float64
 
 
 class _IterateArrays(NamedTuple):
