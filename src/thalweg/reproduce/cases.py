@@ -63,6 +63,7 @@ _DIABETES = Case(
     SquaredRegressionExperiment(data="diabetes", step_size=(0.42,), steps=12_000, gfs_every=20),
     2e5,
 )
+_LONG = {"steps": 6000, "gfs_every": 500}
 # The step sizes of networks are rounded from those that `thalweg run network` chooses by itself:
 # one below the edge of stability and two that reach it.
 _SMALL_NETWORK = Case(
@@ -93,13 +94,7 @@ _ARCHITECTURES = [
         "vgg",
         "Convolutional network like VGG",
         "Convolutions and averages, without normalisation, on 20 handwritten digits.",
-        Network(
-            architecture="vgg",
-            samples=20,
-            step_size=(0.075, 0.17, 0.2),
-            steps=6000,
-            gfs_every=500,
-        ),
+        Network(architecture="vgg", samples=20, step_size=(0.075, 0.17, 0.2), **_LONG),
         4e4,
     ),
     Case(
@@ -128,8 +123,7 @@ _ARCHITECTURES = [
             patch=4,
             init_scale=0.7,
             step_size=(0.05, 0.16, 0.18),
-            steps=6000,
-            gfs_every=500,
+            **_LONG,
         ),
         4e4,
     ),
@@ -139,27 +133,14 @@ _LARGE = [
         "vgg-large",
         "Convolutional network like VGG, 50 images",
         "Convolutions and averages, without normalisation, on handwritten digits.",
-        Network(
-            architecture="vgg",
-            samples=50,
-            widths=(8, 16),
-            step_size=(0.08, 0.18, 0.22),
-            steps=6000,
-            gfs_every=500,
-        ),
+        Network(architecture="vgg", widths=(8, 16), step_size=(0.08, 0.18, 0.22), **_LONG),
         2e5,
     ),
     Case(
         "resnet-large",
         "Convolutional network like ResNet, 30 images",
         "Residual blocks of convolutions, without normalisation, on handwritten digits.",
-        Network(
-            architecture="resnet",
-            samples=30,
-            step_size=(0.1, 0.23, 0.27),
-            steps=6000,
-            gfs_every=500,
-        ),
+        Network(architecture="resnet", samples=30, step_size=(0.1, 0.23, 0.27), **_LONG),
         2e5,
     ),
     Case(
@@ -168,13 +149,11 @@ _LARGE = [
         "A transformer encoder over patches of handwritten digits.",
         Network(
             architecture="transformer",
-            samples=50,
             widths=(16, 16),
             patch=4,
             init_scale=0.7,
             step_size=(0.025, 0.066, 0.093),
-            steps=6000,
-            gfs_every=500,
+            **_LONG,
         ),
         2e5,
     ),

@@ -106,7 +106,8 @@ def _falls(data: xr.Dataset, summary: dict[str, Any], confirmation: str | None) 
 
 def _others_do_not(data: xr.Dataset) -> Claim:
     losses, sharpness = _known(data, "loss"), _known(data, "sharpness")
-    rises, crossings = _rises(losses), _crossings(sharpness, float(data["threshold"]))
+    rises = _rises(losses)
+    crossings = int(np.sum(np.diff(sharpness >= float(data["threshold"]))))
     evidence = (
         f"The loss rose at {rises} of {losses.size - 1} steps; the measured sharpness rose "
         f"{_rises(sharpness)} times of {sharpness.size - 1}, up to "
@@ -168,7 +169,3 @@ _SETTLED_BY = {
 
 def _rises(values: NDArray[np.float64]) -> int:
     return int(np.sum(np.diff(values) > ROUNDING * abs(values[:1])))
-
-
-def _crossings(values: NDArray[np.float64], threshold: float) -> int:
-    return int(np.sum(np.diff(values >= threshold)))

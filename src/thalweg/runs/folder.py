@@ -242,11 +242,6 @@ def is_checkpoint(name: str) -> bool:
     return name.startswith("checkpoint")
 
 
-def marks_a_run(name: str) -> bool:
-    """Whether an entry of this name says that a folder holds a run."""
-    return name in (CONFIG, DATASET, SUMMARY) or is_checkpoint(name)
-
-
 def remove(path: Path) -> None:
     """Remove a file, or a folder with all that is in it."""
     if path.is_dir() and not path.is_symlink():
@@ -268,7 +263,7 @@ def names_to_replace(path: Path, *, overwrite: bool) -> set[str]:
     if nearest != path:
         return set()
     names = {entry.name for entry in path.iterdir()} - {LOCK}
-    holds_run = any(map(marks_a_run, names))
+    holds_run = any(n in (CONFIG, DATASET, SUMMARY) or is_checkpoint(n) for n in names)
     if holds_run and not overwrite:
         raise FileExistsError(_description_of(path, names))
     # Temporary files alone are what a killed first write leaves behind: not a reason to refuse.
