@@ -6,7 +6,6 @@ the rest), until it is lost, or until it ends. `rigorous` finds the same in ball
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +14,14 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from thalweg.scalar.calls import nan_checks_off
-from thalweg.scalar.conditions import convergence_condition, one_step_condition
+from thalweg.scalar.conditions import (
+    Convergence,
+    OneStep,
+    convergence_condition,
+    one_step_condition,
+)
 from thalweg.scalar.descent import gradient_step
-from thalweg.scalar.flow_limit import solve_coordinates_first
+from thalweg.scalar.flow_limit import ScalarLimits, solve_coordinates_first
 from thalweg.scalar.sharpness import top_eigenvalue
 
 BY = ("gap condition", "sharpness condition", "comparison")
@@ -64,28 +68,12 @@ class Trace:
     bits: int = 53  # precision of the ball arithmetic; 53 for float64
 
 
-class _IterateArrays(NamedTuple):
-    """Arrays with one entry per iterate; those on steps lack the last."""
-
-    by_gap: Array
-    by_sharpness: Array
-    margin: Array
-    sharpness: Array  # φ
-    error: Array
-    is_saddle: Array
-    is_finite: Array
-    steepness: Array  # η λ(w_t)
-    converges: Array
-    lower: Array
-    upper: Array
-    delta: Array
-    near: Array
-
-
 @partial(jax.jit, static_argnums=2)
-def _iterate_arrays(
+def _along(
     w0: Float[Array, " depth"], step_size: Float[Array, ""], steps: int, target: Float[Array, ""]
-) -> _IterateArrays:
+) -> tuple[ScalarLimits, OneStep, Convergence, Array, Array]:
+    """Return what is known at each iterate: also `η λ(w_t)`, and whether all is finite."""
+
     def step(w: Array, _: None) -> tuple[Array, Array]:
         return gradient_step(w, step_size, target)[0], w
 
@@ -94,22 +82,9 @@ def _iterate_arrays(
     flow = solve_coordinates_first(ws.T, target)
     one = one_step_condition(ws, step_size, target)
     many = convergence_condition(ws, step_size, target)
-    second = jnp.minimum(one.signs.value, one.sharpness.value)
-    return _IterateArrays(
-        by_gap=one.by_gap,
-        by_sharpness=one.by_sharpness,
-        margin=jnp.fmax(one.gap.value, second),
-        sharpness=flow.sharpness,
-        error=flow.error,
-        is_saddle=flow.is_saddle,
-        is_finite=jnp.isfinite(flow.sharpness) & jnp.all(jnp.isfinite(ws), axis=1),
-        steepness=step_size * top_eigenvalue(ws.T, target)[0],
-        converges=many.holds,
-        lower=many.lower,
-        upper=many.upper,
-        delta=many.below.value,
-        near=many.near.value,
-    )
+    steepness = step_size * top_eigenvalue(ws.T, target)[0]
+    is_finite = jnp.isfinite(flow.sharpness) & jnp.all(jnp.isfinite(ws), axis=1)
+    return flow, one, many, steepness, is_finite
 
 
 def _first(mask: NDArray[np.bool_]) -> int | None:
@@ -123,40 +98,42 @@ def trace_float64(run: ScalarRun) -> Trace:
     """
     eta, y = (jnp.asarray(a, jnp.float64) for a in (run.step_size, run.target))
     with nan_checks_off():  # where there is no limit, or no bracket, there is no number
-        at = jax.device_get(_iterate_arrays(jnp.asarray(run.w0), eta, run.steps, y))
-    lost, lost_at, settled = "", _first(~at.is_finite | at.is_saddle), _first(at.converges)
+        found = _along(jnp.asarray(run.w0), eta, run.steps, y)
+    flow, one, many, steepness, is_finite = jax.device_get(found)
+    lost, lost_at, settled = "", _first(~is_finite | flow.is_saddle), _first(many.holds)
     if settled is not None and (lost_at is None or settled < lost_at):
         lost_at = None
     else:
         settled = None
     if lost_at is not None:
-        lost = "saddle" if at.is_saddle[lost_at] else "no finite number"
+        lost = "saddle" if flow.is_saddle[lost_at] else "no finite number"
     judged = next(step for step in (settled, lost_at, run.steps) if step is not None)
     # The step that ends where there is no limit belongs to the loss, not to the judged.
     judged = judged - 1 if lost_at is not None and judged > 0 else judged
     with np.errstate(invalid="ignore"):
-        falls = at.sharpness[1:] + at.error[1:] <= at.sharpness[:-1] - at.error[:-1]
-        rises = at.sharpness[1:] - at.error[1:] > at.sharpness[:-1] + at.error[:-1]
+        lower, upper = flow.sharpness - flow.error, flow.sharpness + flow.error
+        falls, rises = upper[1:] <= lower[:-1], lower[1:] > upper[:-1]
+        margin = np.fmax(one.gap.value, np.minimum(one.signs.value, one.sharpness.value))
     falls, rises = falls[:judged], rises[:judged]
-    gap, steep = at.by_gap[:judged], at.by_sharpness[:judged]
+    gap, steep = one.by_gap[:judged], one.by_sharpness[:judged]
     counts = (gap, steep & ~gap, falls & ~gap & ~steep)
     rise = open_ = None
     if (step := _first(rises & ~gap & ~steep)) is not None:
-        rise = step, float(at.sharpness[step + 1] / at.sharpness[step]) - 1
+        rise = step, float(flow.sharpness[step + 1] / flow.sharpness[step]) - 1
     if (step := _first(~(gap | steep | falls | rises))) is not None:
-        open_ = step, float(at.margin[step])
+        open_ = step, float(margin[step])
     seen, bracket, last = judged, None, None
     if settled is None and lost_at is None:
-        seen, last = run.steps, (float(at.delta[-1]), float(at.near[-1]))
+        seen, last = run.steps, (float(many.below.value[-1]), float(many.near.value[-1]))
     if settled is not None:
-        ends_at = (float(a[settled]) for a in (at.lower, at.upper, at.delta))
+        ends_at = (float(a[settled]) for a in (many.lower, many.upper, many.below.value))
         bracket = Bracket(settled, *ends_at)
     return Trace(
         judged=judged,
         by={name: int(np.sum(met)) for name, met in zip(BY, counts, strict=True)},
         rise=rise,
         open=open_,
-        edge=_first(at.steepness[: seen + 1] > 2 * (1 + _ROUNDING)),
+        edge=_first(steepness[: seen + 1] > 2 * (1 + _ROUNDING)),
         bracket=bracket,
         lost=lost,
         lost_at=lost_at,
