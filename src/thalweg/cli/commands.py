@@ -322,7 +322,8 @@ def _reproduce(arguments: list[str]) -> int:
     _start_jax()
     from thalweg.display import progress_display
     from thalweg.reproduce.cases import Size
-    from thalweg.reproduce.reproduction import HTML, begun, duration, estimated_seconds, reproduce
+    from thalweg.reproduce.report import HTML
+    from thalweg.reproduce.reproduction import begun, duration, estimated_seconds, reproduce
 
     size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
     with caller_errors():

@@ -48,7 +48,8 @@ def diabetes(samples: int = 442) -> tuple[NDArray[np.float64], NDArray[np.float6
 def _standardised(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the columns with mean 0 and variance 1, those that never vary with 0."""
     deviation = columns.std(axis=0)
-    return (columns - columns.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    centred: NDArray[np.float64] = columns - columns.mean(axis=0)
+    return centred / np.where(deviation > 0, deviation, 1.0)
 
 
 def _first(

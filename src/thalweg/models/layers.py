@@ -10,9 +10,11 @@ from thalweg.basics.lazy import Lazy
 from thalweg.basics.memory import check_fits
 
 if TYPE_CHECKING:
-    import jax
-    import jax.numpy as jnp
+    import jax as jax
+    import jax.numpy
     from jaxtyping import Array, Float
+
+    jnp = jax.numpy
 else:  # options are read before the seconds that importing JAX takes
     jax, jnp = Lazy("jax"), Lazy("jax.numpy")
 

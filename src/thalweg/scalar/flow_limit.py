@@ -256,7 +256,8 @@ def solve_chunks(
         part = ws[first : first + block].astype(dtype, copy=False)
         missing = block - len(part)
         padded = np.concatenate([part, np.ones((missing, depth), dtype)]) if missing else part
-        return _solve_call(padded, y, chunk)
+        limits: ScalarLimits = _solve_call(padded, y, chunk)
+        return limits
 
     fill(out, solve, block, report)
     return out

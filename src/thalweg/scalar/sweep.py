@@ -188,7 +188,8 @@ def _run_all(
         runs = np.minimum(np.arange(first, first + block), number - 1)
         part = ws[runs % starts].reshape(-1, chunk, depth).transpose(0, 2, 1)
         of_each = sizes[runs // starts].reshape(-1, chunk)
-        return _call(part, of_each, constants, with_flows=constants[2][0] > 0)
+        found: RunOutcomes = _call(part, of_each, constants, with_flows=constants[2][0] > 0)
+        return found
 
     fill(out, run_block, block, report)
     return out
