@@ -16,6 +16,7 @@ ADDED = '''
 from dataclasses import dataclass
 from typing import ClassVar
 
+import equinox as eqx
 import jax.numpy as jnp
 
 from thalweg.curvature import top_eigenpairs
@@ -55,8 +56,8 @@ class Euler:
     name: ClassVar[str] = "euler"
 
     def solve(self, problem, w, request):
-        work = 0
-        while jnp.linalg.norm(gradient := problem.gradient(w)) > 1e-8:
+        work, field = 0, eqx.filter_jit(problem.gradient)
+        while jnp.linalg.norm(gradient := field(w)) > 1e-8:
             w, work = w - self.length * gradient, work + 1
         sharpness = float(top_eigenpairs(problem, w).values[0])
         return FlowSolution(

@@ -137,15 +137,11 @@ def step_work(problem: FlatProblem, w: Array) -> StepWork:
     `J Jᵀ` takes `2 m² p` operations, its eigendecomposition `9 m³`. A trial takes three gradients
     and eight products by the matrix `J`.
     """
-    m, samples = _residual_count(problem, w), problem.independent_samples(w)
+    m, samples = problem.residual_count(w), problem.independent_samples(w)
     outputs = m / (samples or m)
     rows = outputs if samples else m * COST.jacobian_product
     linearization = COST.gradient + rows + outputs * (m / 3 + 1.5 * m**2 / w.size)
     return StepWork(linearization, 3 * COST.gradient + 8 * outputs / 3)
-
-
-def _residual_count(problem: FlatProblem, w: Array) -> int:
-    return int(eqx.filter_eval_shape(problem.residuals, w).size)
 
 
 @compiled
@@ -315,7 +311,7 @@ class Exponential:
         That needs about `√(λT)` gradients for each of two tolerances and, by experience, several
         times more; here the work is a few hundred times that of one linearization.
         """
-        if not problem.is_least_squares or _residual_count(problem, w) >= w.size:
+        if not problem.is_least_squares or problem.residual_count(w) >= w.size:
             return False
         step = sum(step_work(problem, w))
         if step > MAX_WORK:

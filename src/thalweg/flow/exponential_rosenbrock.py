@@ -21,10 +21,10 @@ from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import Request
 from thalweg.flow.second_difference import second_difference
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.flow.step import FlowState
+from thalweg.flow.step import FlowState, value_and_gradient
 from thalweg.flow.tolerance_pair import solve
 from thalweg.problems import COST, FlatProblem
-from thalweg.problems.programs import hessian_matrix, value_and_gradient
+from thalweg.problems.programs import hessian_matrix
 
 EXTRAPOLATION = 0.1  # errors fall like tolerance^(4/3): by 11, where tolerances fall by 6
 MAX_PARAMETERS = 64  # up to which this method is chosen

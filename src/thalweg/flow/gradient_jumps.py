@@ -9,8 +9,8 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from thalweg.flow.second_difference import rounding_of_gradient
+from thalweg.flow.step import value_and_gradient
 from thalweg.problems import FlatProblem
-from thalweg.problems.programs import value_and_gradient
 
 DIRECTIONS = 2  # in which jumps are looked for
 JITTERS = 2  # small displacements from a point between, by which rounding is measured

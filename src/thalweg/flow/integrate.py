@@ -19,7 +19,7 @@ from thalweg.flow.rkc import length_of
 from thalweg.flow.saddle import leaves_saddle, lowest_curvature
 from thalweg.flow.solution import Status
 from thalweg.flow.stationary_point import stationary_point_near
-from thalweg.flow.step import FlowState, rkc2_step, start, trial_step
+from thalweg.flow.step import FlowState, rkc2_step, start, trial_step, value_and_gradient
 from thalweg.flow.step_record import Endpoint, StepFunction, StepRecord
 from thalweg.flow.work_budget import TaskWork
 from thalweg.problems import COST, FlatProblem
@@ -166,7 +166,7 @@ class FlowIntegrator:
     def failed_limit(self, status: Status) -> Limit:
         """Return the current state as a limit that was not reached for the given reason."""
         w = self.origin if self.state is None else self.state.w
-        loss = float(self.problem(w))
+        loss = float(value_and_gradient(self.problem, w)[0])
         return Limit(w, self.bound, inf, loss, self.eigenvector, status=status)
 
     def _terminate(self, state: FlowState) -> Limit | None:

@@ -21,14 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from thalweg.flow.step import value_and_gradient
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.programs import (
     array_module,
     hessian_product,
     residual_products,
-    residuals,
     sample_kernel,
-    value_and_gradient,
 )
 
 Vector = Any  # of NumPy or of JAX, shape `(p,)` or `(m,)`
@@ -149,11 +148,12 @@ def gauss_newton_limit(
     inverse: Array | None, problem: FlatProblem, w: Array, tolerance: float, max_iterations: int
 ) -> LinearizedLimit:
     """Return `w - Jᵀ (J Jᵀ)⁻¹ r`, with `inverse ⊗ I` as preconditioner where there is one."""
-    r, xp = residuals(problem, w), array_module(w)
+    xp, zero = array_module(w), jnp.zeros(problem.residual_count(w), w.dtype)
+    r = residual_products(problem, w, zero)[0]
     factor = None if inverse is None else xp.asarray(inverse)
 
     def product(u: Vector) -> Vector:
-        return xp.asarray(residual_products(problem, w, jnp.asarray(u))[1])
+        return xp.asarray(residual_products(problem, w, jnp.asarray(u))[2])
 
     def precondition(u: Vector) -> Vector:
         return u if factor is None else (factor @ u.reshape(len(factor), -1)).ravel()
@@ -161,7 +161,7 @@ def gauss_newton_limit(
     psi, iterations, solved = conjugate_gradients(
         product, xp.asarray(r), precondition, tolerance, max_iterations
     )
-    delta = -residual_products(problem, w, jnp.asarray(psi))[0]
+    delta = -residual_products(problem, w, jnp.asarray(psi))[1]
     return _limit(problem, w, value_and_gradient(problem, w), delta, iterations, solved)
 
 

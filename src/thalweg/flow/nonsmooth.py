@@ -23,7 +23,6 @@ from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.step import FlowState, rkc2_end
 from thalweg.flow.tolerance_pair import TolerancePair, solve
 from thalweg.problems import FlatProblem
-from thalweg.problems.programs import value_and_gradient
 
 SHARES = (0.4, 0.2)  # of the loss that a step would take away if the velocity did not change
 PRECISION = 2e-3  # relative: what kinks leave of the sharpness, whatever the tolerance
@@ -41,9 +40,8 @@ def _step(
     dtype = state.w.dtype
     length = share * float(state.loss) / max(slope, float(jnp.finfo(dtype).tiny))
     h = jnp.asarray(min(length, longest), dtype)
-    w = rkc2_end(problem, state.w, state.velocity, h, jnp.asarray(bound, dtype))
-    loss, gradient = value_and_gradient(problem, w)
-    return FlowState(state.time + h, w, -gradient, loss, h)
+    w, loss, velocity = rkc2_end(problem, state.w, state.velocity, h, jnp.asarray(bound, dtype))
+    return FlowState(state.time + h, w, velocity, loss, h)
 
 
 class _NonsmoothIntegrator(FlowIntegrator):

@@ -13,8 +13,8 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from thalweg.curvature import top_eigenpairs
+from thalweg.flow.step import value_and_gradient
 from thalweg.problems import COST, FlatProblem
-from thalweg.problems.programs import value_and_gradient
 
 Floats = NDArray[np.float64]
 

@@ -20,6 +20,8 @@ DAMPING = 2 / 13
 ERROR = 0.8, 0.4  # of the difference of the ends, and of `h` times the sum of their velocities
 STABILITY = 0.653  # (2/3) (1 - 2·damping/15), the boundary β(s) ≈ 0.653 (s² - 1)
 
+Evaluated = tuple[Array, Any]  # `f(t, y)`, and whatever is computed along with it
+
 
 def stages(step: Array, spectral_radius: Array) -> Array:
     """Return the least number of stages, at least 2, that is stable for `step · spectral_radius`.
@@ -101,12 +103,11 @@ class RKC2(diffrax.AbstractAdaptiveSolver[Any]):
         f0 = ravel_pytree(solver_state)[0]
         h = t1 - t0
 
-        def field(t: Any, y: Array) -> Array:
-            return ravel_pytree(terms.vf(t, unravel(y), args))[0]
+        def field(t: Any, y: Array) -> Evaluated:
+            return ravel_pytree(terms.vf(t, unravel(y), args))[0], ()
 
         count = stages(h, self.bound(t0, y0, args))
-        flat1 = last_stage(field, t0, h, flat0, f0, count)
-        f1 = field(t1, flat1)
+        flat1, (f1, _), _ = chebyshev_stages(field, t0, h, flat0, (f0, ()), count, count)
         before, after = ERROR
         error = before * (flat0 - flat1) + after * h * (f0 + f1)
         y1, end = unravel(flat1), unravel(f1)
@@ -131,11 +132,21 @@ def _chebyshev_start(w0: Array) -> _Chebyshev:
     return _Chebyshev((one, zero, zero), (w0, one, zero))
 
 
-def last_stage(
-    field: Callable[[Any, Array], Array], t0: Any, h: Any, y0: Array, f0: Array, count: Array
-) -> Array:
-    """Return the last of `count` stages, `Y_s`: where the step leads. In the paper's notation."""
-    dtype = y0.dtype
+def chebyshev_stages(
+    field: Callable[[Any, Array], Evaluated],
+    t0: Any,
+    h: Any,
+    y0: Array,
+    begin: Evaluated,
+    count: Array,
+    evaluations: Array,
+) -> tuple[Array, Evaluated, Array]:
+    """Return the stage `Y_n`, the field there, and `Y_{n+1}`, after `n` evaluations of the field.
+
+    Of `s = count` stages, in the paper's notation: the step leads to `Y_s`. The field returns `f`
+    and whatever is computed along with it; `begin` is that at `(t0, y0)`.
+    """
+    dtype, (f0, _) = y0.dtype, begin
     h = jnp.asarray(h, dtype)
     w0 = 1 + DAMPING / count.astype(dtype) ** 2
     last = lax.fori_loop(2, count + 1, lambda _, c: c.next(w0), _chebyshev_start(w0))
@@ -146,18 +157,18 @@ def last_stage(
     y1, c1 = y0 + b1 * w1 * h * f0, b1 * w1
 
     def stage(_: Any, carry: Any) -> Any:
-        (y_before, c_before, b_before), (y_last, c_last, b_last), t = carry
+        (y_before, c_before, b_before), (y_last, c_last, b_last), t, _ = carry
         t = t.next(w0)
         b = t.current[2] / t.current[1] ** 2
         mu, nu = 2 * b * w0 / b_last, -b / b_before
         mu_f = 2 * b * w1 / b_last
         gamma_f = -(1 - b_last * t.previous[0]) * mu_f
-        f = field(t0 + c_last * h, y_last)
+        evaluated = field(t0 + c_last * h, y_last)
+        f = evaluated[0]
         y = (1 - mu - nu) * y0 + mu * y_last + nu * y_before + h * (mu_f * f + gamma_f * f0)
         c = mu * c_last + nu * c_before + mu_f + gamma_f
-        return (y_last, c_last, b_last), (y, c, b), t
+        return (y_last, c_last, b_last), (y, c, b), t, evaluated
 
-    zero = jnp.zeros((), dtype)
-    start = (y0, zero, b0), (y1, c1, b1), _chebyshev_start(w0)
-    y: Array = lax.fori_loop(2, count + 1, stage, start)[1][0]
-    return y
+    begun = (y0, jnp.zeros((), dtype), b0), (y1, c1, b1), _chebyshev_start(w0), begin
+    (y, _, _), (y_next, _, _), _, evaluated = lax.fori_loop(0, evaluations, stage, begun)
+    return y, evaluated, y_next

@@ -5,8 +5,8 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
+from thalweg.flow.step import value_and_gradient
 from thalweg.problems import FlatProblem
-from thalweg.problems.programs import value_and_gradient
 
 Floats = NDArray[np.float64]
 

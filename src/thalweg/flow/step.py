@@ -5,10 +5,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from thalweg.flow.rkc import ERROR, last_stage, stages
+from thalweg.flow.rkc import ERROR, Evaluated, chebyshev_stages, stages
 from thalweg.problems import FlatProblem
 from thalweg.problems.compiling import compiled
-from thalweg.problems.programs import value_and_gradient
 
 SHORTEST, LONGEST, SAFETY = 0.2, 5.0, 0.8  # of the step just tried: what the next one may be
 ERROR_ORDER = 3  # the estimate is of the local error of the method itself
@@ -54,10 +53,9 @@ def trial_step(
     t_next = min(time + float(state.step), t_end)
     h, radius = jnp.asarray(t_next - time, dtype), jnp.asarray(spectral_radius, dtype)
     count = int(stages(h, radius))
-    w = rkc2_end(problem, state.w, state.velocity, h, radius)
-    loss, gradient = value_and_gradient(problem, w)
+    w, loss, velocity = rkc2_end(problem, state.w, state.velocity, h, radius)
     before, after = ERROR
-    estimate = before * (state.w - w) + after * h * (state.velocity - gradient)
+    estimate = before * (state.w - w) + after * h * (state.velocity + velocity)
     error = float(jnp.linalg.norm(estimate)) / max(atol, float(jnp.finfo(dtype).tiny))
     taken = error < 1
     # A step of no known error is tried again, as much shorter as may be.
@@ -66,31 +64,43 @@ def trial_step(
     proposal = jnp.asarray(float(h) * factor, dtype)
     if not taken:
         return Trial(state._replace(step=proposal), count, False)
-    return Trial(FlowState(jnp.asarray(t_next, dtype), w, -gradient, loss, proposal), count, True)
+    return Trial(FlowState(jnp.asarray(t_next, dtype), w, velocity, loss, proposal), count, True)
 
 
-def rkc2_step(problem: FlatProblem, w: Array, length: Array, spectral_radius: Array) -> Array:
-    """Return where one step of RKC2 leads, without knowing the velocity. Costs one gradient more.
+def value_and_gradient(problem: FlatProblem, w: Array) -> tuple[Array, Array]:
+    """Return the loss and its gradient, shape `(p,)`.
 
-    Traceable.
+    As a step of no length, so that one program, with one copy of the gradient, serves both.
     """
-    return _end(problem, w, -problem.gradient(w), length, spectral_radius)
-
-
-def _end(
-    problem: FlatProblem, w: Array, velocity: Array, length: Array, spectral_radius: Array
-) -> Array:
-    def field(time: Array, w: Array) -> Array:
-        del time
-        return jnp.negative(problem.gradient(w))
-
-    count = stages(length, spectral_radius)
-    return last_stage(field, jnp.zeros_like(length), length, w, velocity, count)
+    zero, one = jnp.zeros((), w.dtype), jnp.ones((), w.dtype)
+    _, loss, velocity = rkc2_end(problem, w, jnp.zeros_like(w), zero, one)
+    return loss, -velocity
 
 
 @compiled
 def rkc2_end(
     problem: FlatProblem, w: Array, velocity: Array, length: Array, spectral_radius: Array
-) -> Array:
-    """Return where one step of RKC2 of the given length leads."""
-    return _end(problem, w, velocity, length, spectral_radius)
+) -> tuple[Array, Array, Array]:
+    """Return where one step of RKC2 of the given length leads, the loss and the velocity there."""
+    count = stages(length, spectral_radius)
+    evaluations = jnp.where(length == 0, 1, count)
+    w, (velocity, loss), _ = _stages(problem, w, velocity, length, count, evaluations)
+    return w, loss, velocity
+
+
+def rkc2_step(problem: FlatProblem, w: Array, length: Array, spectral_radius: Array) -> Array:
+    """Return where one step of RKC2 leads, from a point whose velocity is not known. Traceable."""
+    count = stages(length, spectral_radius)
+    return _stages(problem, w, -problem.gradient(w), length, count, count - 1)[2]
+
+
+def _stages(
+    problem: FlatProblem, w: Array, velocity: Array, length: Array, count: Array, evaluations: Array
+) -> tuple[Array, Evaluated, Array]:
+    def field(time: Array, w: Array) -> Evaluated:
+        del time
+        loss, gradient = problem.value_and_gradient(w)
+        return -gradient, loss
+
+    zero = jnp.zeros_like(length)
+    return chebyshev_stages(field, zero, length, w, (velocity, zero), count, evaluations)

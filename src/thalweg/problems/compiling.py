@@ -7,7 +7,7 @@ weakly, and a program goes when one of its constants does, as with `jax.jit(loss
 
 import weakref
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from types import MethodType
 from typing import Any, TypeVar
 
@@ -99,8 +99,25 @@ class ProgramCache(dict[Any, Any]):
         return self[key]
 
 
-def compiled(function: F) -> F:
-    """Return `function`, compiled: arrays are arguments, all else is constant, and held weakly."""
+@cache
+def _quick() -> dict[str, bool]:
+    """Return options by which XLA compiles in two thirds of the time, if this version has them.
+
+    Element-wise loops may take half as long again in what was compiled so.
+    """
+    options = {"xla_cpu_use_fusion_emitters": False}
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return options
+
+
+def compiled(function: F, *, seldom_run: bool = False) -> F:
+    """Return `function`, compiled: arrays are arguments, all else is constant, and held weakly.
+
+    Of what is `seldom_run` the time of compiling counts more than that of a run.
+    """
     programs = ProgramCache()
 
     @wraps(function)
@@ -113,7 +130,7 @@ def compiled(function: F) -> F:
                 arrays, shape, others = split(function(*join(arrays, structure, weak)))
                 return arrays, _OutputStructure(shape, tuple(map(_weak, others)))
 
-            return jax.jit(program)
+            return jax.jit(program, compiler_options=_quick() if seldom_run else None)
 
         arrays, output = programs.get_or_make(structure, constants, make)(arrays)
         return join(arrays, output.structure, output.constants)

@@ -199,6 +199,10 @@ class FlatProblem(Problem):
         """Return `r(w)`, shape `(m,)`."""
         return self.problem.residuals(self.tree(w)).astype(w.dtype)
 
+    def residual_count(self, w: Array) -> int:
+        """Return `m`, the number of residuals."""
+        return int(_output_kind(_residuals, self.problem, self.tree(w))[0][0])
+
     def value_and_gradient(self, w: Array) -> tuple[Array, Array]:
         """Return the loss and its gradient, shape `(p,)`."""
         value, gradient = self.problem.value_and_gradient(self.tree(w))
@@ -276,9 +280,9 @@ def flatten(loss: Callable[[Any], Any], w: Params) -> tuple[FlatProblem, Array]:
         )
     if any(jnp.iscomplexobj(leaf) for leaf in leaves):
         raise TypeError("the parameters hold complex numbers; split them in real and imaginary")
-    if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in leaves):
-        raise ValueError("the parameters hold NaN or infinity; start from finite numbers")
     vector, unravel = ravel_pytree(arrays)
+    if not bool(jnp.all(jnp.isfinite(vector))):
+        raise ValueError("the parameters hold NaN or infinity; start from finite numbers")
     flat = FlatProblem(problem, rest, unravel)
     _check_scalar(flat, vector, _hint_at_several(w))
     return flat, vector
@@ -299,11 +303,13 @@ def _hint_at_several(w: Params) -> str:
     )
 
 
-_VALUE_KINDS = ProgramCache()
+_OUTPUT_KINDS = ProgramCache()
 
 
-def _value_kind(problem: Problem, w: Params) -> tuple[Any, ...]:
-    """Return shape and dtype of the loss, `None` where it is no array, and the name of its type.
+def _output_kind(
+    function: Callable[[Any, Any], Any], problem: Problem, w: Params
+) -> tuple[Any, ...]:
+    """Return shape and dtype of `function(problem, w)`, `None` if no array, and its type's name.
 
     Found once for what a problem and its parameters are made of, without the numbers: a descent
     that measures every iterate asks every time, and tracing takes longer than small losses.
@@ -311,22 +317,29 @@ def _value_kind(problem: Problem, w: Params) -> tuple[Any, ...]:
     arrays, structure, constants = split((problem, w))
     kinds = tuple(a if a is None else (a.shape, jnp.result_type(a)) for a in arrays)
 
-    def value(arrays: list[Any], weak: Any) -> Any:
-        problem, w = join(arrays, structure, weak)
-        return problem(w)
-
     def find(weak: Any) -> tuple[Any, ...]:
+        def output(arrays: list[Any]) -> Any:
+            return function(*join(arrays, structure, weak))
+
         shapes = [kind if kind is None else jax.ShapeDtypeStruct(*kind) for kind in kinds]
-        out = eqx.filter_eval_shape(lambda shapes: value(shapes, weak), shapes)
+        out = eqx.filter_eval_shape(output, shapes)
         return getattr(out, "shape", None), getattr(out, "dtype", None), type(out).__name__
 
-    kind: tuple[Any, ...] = _VALUE_KINDS.get_or_make((structure, kinds), constants, find)
+    kind: tuple[Any, ...] = _OUTPUT_KINDS.get_or_make((function, structure, kinds), constants, find)
     return kind
+
+
+def _value(problem: Problem, w: Params) -> Any:
+    return problem(w)
+
+
+def _residuals(problem: Problem, w: Params) -> Any:
+    return problem.residuals(w)
 
 
 def _check_scalar(flat: FlatProblem, vector: Array, alike: str) -> None:
     try:
-        shape, dtype, name = _value_kind(flat.problem, flat.tree(vector))
+        shape, dtype, name = _output_kind(_value, flat.problem, flat.tree(vector))
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(

@@ -4,6 +4,7 @@ All that is made of derivatives at single points (eigenpairs, linear solves, loo
 these, and is itself driven from the host.
 """
 
+from functools import partial
 from types import ModuleType
 
 import jax
@@ -15,13 +16,7 @@ from thalweg.problems.compiling import compiled
 from thalweg.problems.problem import FlatProblem
 
 
-@compiled
-def value_and_gradient(problem: FlatProblem, w: Array) -> tuple[Array, Array]:
-    """Return the loss and its gradient, shape `(p,)`."""
-    return problem.value_and_gradient(w)
-
-
-@compiled
+@partial(compiled, seldom_run=True)
 def hessian_product(problem: FlatProblem, w: Array, v: Array) -> Array:
     """Return `∇²L(w) v`, shape `(p,)`."""
     return problem.hessian(w)(v)
@@ -34,21 +29,15 @@ def hessian_matrix(problem: FlatProblem, w: Array) -> Array:
     return rows
 
 
-@compiled
-def residual_products(problem: FlatProblem, w: Array, u: Array) -> tuple[Array, Array]:
-    """Return `Jᵀ u`, shape `(p,)`, and `J Jᵀ u`, shape `(m,)`."""
-    _, jacobian, transpose = problem.jacobian(w)
+@partial(compiled, seldom_run=True)
+def residual_products(problem: FlatProblem, w: Array, u: Array) -> tuple[Array, Array, Array]:
+    """Return `r(w)`, shape `(m,)`, `Jᵀ u`, shape `(p,)`, and `J Jᵀ u`, shape `(m,)`."""
+    r, jacobian, transpose = problem.jacobian(w)
     image = transpose(u)
-    return image, jacobian(image)
+    return r, image, jacobian(image)
 
 
-@compiled
-def residuals(problem: FlatProblem, w: Array) -> Array:
-    """Return `r(w)`, shape `(m,)`."""
-    return problem.residuals(w)
-
-
-@compiled
+@partial(compiled, seldom_run=True)
 def sample_kernel(problem: FlatProblem, w: Array) -> Array | None:
     """Return the kernel between samples, shape `(n, n)`, or `None`."""
     return problem.sample_kernel(w)
