@@ -89,6 +89,7 @@ def test_a_value_that_makes_no_sense(chosen, scratch):
     assert_refused(scratch, "run", name, "--out", scratch / "out", *options)
 
 
+@pytest.mark.slow
 @examples(60, chosen=st.sampled_from([one for one in OPTIONS if kinds(one[2])[0] is int]),
           size=st.integers(10**13, 2**63 - 1))  # fmt: skip
 def test_absurd_sizes_are_refused_before_they_are_tried(chosen, size, scratch):

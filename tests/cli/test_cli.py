@@ -282,6 +282,7 @@ def test_lines_are_sparse(capsys):
     assert "left" in lines[5]
 
 
+@pytest.mark.slow
 def test_the_command_line_switches_float64_on(tmp_path):
     # In a process of its own: the tests have switched it on already.
     script = (

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from marks import slow
 from thalweg.curvature import (
     dense_eigenpairs,
     largest_eigenpairs,
@@ -105,7 +106,7 @@ SPECTRA = {
 }
 
 
-@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("k", [1, *slow(3)])
 @pytest.mark.parametrize("name", SPECTRA)
 def test_against_dense(name, k):
     matrix = rotated(SPECTRA[name])
@@ -157,6 +158,7 @@ def network_hessian():
     return problem, w, 0.5 * (hessian + hessian.T)
 
 
+@pytest.mark.slow
 def test_network_hessian_against_dense(network_hessian):
     problem, w, hessian = network_hessian
     pairs = top_eigenpairs(problem, w, 3)
@@ -211,6 +213,7 @@ def test_warm_start_that_has_been_overtaken(k, overtakes_by):
     assert_eigenpairs(solve(matrix, k, start=old), matrix, k)
 
 
+@pytest.mark.slow
 def test_warm_start_at_a_loose_tolerance_is_no_trap():
     """Random vectors have next to no part of an eigenvector now and then, warm or cold."""
     diagonal = np.linspace(-1, 0.5, P)
@@ -220,6 +223,7 @@ def test_warm_start_at_a_loose_tolerance_is_no_trap():
     assert np.mean(np.abs(np.asarray(tops) - 1.03) < 1e-3) >= 0.95
 
 
+@pytest.mark.slow
 def test_start_with_fewer_and_with_more_columns():
     matrix = rotated(SPECTRA["uniform"])
     vectors = solve(matrix, 3).vectors
@@ -299,6 +303,7 @@ def test_compiled_once_per_structure():
     assert len(traced) == count
 
 
+@pytest.mark.slow
 def test_float32():
     for name in ("uniform", "large negative tail", "thrice at the top", "zero"):
         matrix = rotated(SPECTRA[name], dtype=np.float32)

@@ -39,6 +39,7 @@ def endless(w):
     return jnp.exp(-w[0]) + 0.5 * w[1] ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "w", "step_size", "unsettled", "is_sharp"),
     [

@@ -8,6 +8,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 
 import thalweg as tw
+from marks import slow
 from thalweg.experiments import SquaredRegressionExperiment
 from thalweg.flow import ClosedForm, Status
 from thalweg.problems import flatten
@@ -44,8 +45,8 @@ def hessian_values(problem, vector):
     return np.linalg.eigvalsh(jax.hessian(flat)(jnp.asarray(vector)))
 
 
-@pytest.mark.parametrize("depth", [2, 3, 4, 5])
-@pytest.mark.parametrize("shape", [(12, 3), (4, 4), (3, 8)])
+@pytest.mark.parametrize("depth", [2, 3, *slow(4, 5)])
+@pytest.mark.parametrize("shape", [(3, 8), *slow(((12, 3),), ((4, 4),))])
 def test_agrees_with_the_integrated_flow_and_the_dense_hessian(depth, shape):
     problem, w = make(depth, shape, scale=0.5)
     s = tw.gradient_flow_solution(problem, w, rtol=1e-6)
@@ -78,6 +79,7 @@ def test_limit_is_stationary_and_keeps_what_the_flow_conserves(depth, shape, sca
     np.testing.assert_allclose(conserved(end), conserved(w), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["zero", "two signs"])
 def test_starts_without_a_closed_form_are_integrated(change):
     problem, w = make(3, (12, 3), scale=0.5)
@@ -98,6 +100,7 @@ def test_depth_two_is_squared_regression():
     assert isinstance(tw.SquaredRegression(network.x, network.y), tw.DiagonalNetwork)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "seed", "zeros", "status"),
     [(2, 0, "u", Status.CONVERGED), (2, 1, "u", Status.SADDLE), (3, 0, "uv", Status.CONVERGED)],
@@ -115,6 +118,7 @@ def test_zero_coordinates_are_integrated_and_judged_by_the_full_hessian(depth, s
     assert (values[0] < -1e-3) == (status is Status.SADDLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "shape"), [(2, (12, 3)), (3, (3, 8))])
 def test_the_stabilised_integrator_agrees(depth, shape):
     problem, w = make(depth, shape, scale=0.5)
@@ -123,6 +127,7 @@ def test_the_stabilised_integrator_agrees(depth, shape):
     assert abs(s.sharpness - exact.sharpness) <= s.sharpness_error < 2e-7 * s.sharpness
 
 
+@pytest.mark.slow
 def test_duplicated_rows_and_a_neighbour_change_nothing():
     problem, w = make(3, (5, 8), scale=0.5)
     x, y = np.asarray(problem.x), np.asarray(problem.y)
@@ -139,6 +144,7 @@ def test_duplicated_rows_and_a_neighbour_change_nothing():
             assert warm.gradient_evaluations < one.gradient_evaluations
 
 
+@pytest.mark.slow
 def test_from_small_scales_the_gfs_sharpness_can_rise():
     """A rise by 1e-4 at one step of gradient descent, seen by the integrated flow as well."""
     problem, w = SquaredRegressionExperiment(scale=0.1).build()

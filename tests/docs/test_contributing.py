@@ -30,6 +30,7 @@ def recipe(tmp_path):
     return module
 
 
+@pytest.mark.slow
 def test_the_architecture_is_an_option_of_the_command_line(recipe, tmp_path, monkeypatch):
     network = network_experiment({**ARCHITECTURES, "bilinear": recipe.Bilinear})
     monkeypatch.setitem(EXPERIMENTS, "network", network)

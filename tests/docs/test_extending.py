@@ -182,6 +182,7 @@ def test_an_experiment_with_a_measurement_of_its_own(added, tmp_path, monkeypatc
     assert again == stored.summary
 
 
+@pytest.mark.slow
 def test_an_experiment_with_a_figure_of_its_own(added, tmp_path, monkeypatch):
     monkeypatch.setitem(EXPERIMENTS, added.Hyperbola.name, added.Hyperbola)
     monkeypatch.setattr(added.Hyperbola, "figure", "path", raising=False)

@@ -28,6 +28,7 @@ def test_python_blocks_run_one_after_the_other(capsys):
     assert names["flow"].converged
 
 
+@pytest.mark.slow
 def test_the_example_runs(capsys):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         names = runpy.run_path(str(ROOT / "examples" / "own_model.py"))

@@ -149,6 +149,7 @@ def test_a_report_stops_it_and_what_there_is_is_written(tmp_path):
     assert run["monotonicity"]["falls"] == np.isfinite(data["gfs_sharpness"].values).sum() - 1
 
 
+@pytest.mark.slow
 def test_an_interrupt_writes_what_there_is_and_goes_on_its_way(tmp_path):
     config = Scalar(steps=40, sharpness_every=10, gfs_every=10)
 

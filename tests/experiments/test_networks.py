@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import thalweg as tw
+from marks import slow
 from thalweg import experiments, figures, results
 from thalweg.descent import TruncatedSharpness
 from thalweg.descent.step_sizes import chosen_step_sizes, relative_step_sizes
@@ -25,9 +26,11 @@ TINY = {"samples": 10, "image_size": 2, "steps": 6, "gfs_every": 3, "gfs_start":
     ("options", "size"),
     [
         ({"architecture": "mlp", "widths": (3, 4), "activation": "relu"}, 4 * 3 + 3 + 16 + 50),
-        ({"architecture": "vgg", "widths": (2,), "depth": 2}, 20 + 38 + 3 * 16 + 170),
-        ({"architecture": "resnet", "widths": (2,), "depth": 2}, 20 + 4 * 38 + 30),
-        ({"architecture": "transformer", "widths": (2, 2), "patch": 1}, None),
+        *slow(
+            ({"architecture": "vgg", "widths": (2,), "depth": 2}, 20 + 38 + 3 * 16 + 170),
+            ({"architecture": "resnet", "widths": (2,), "depth": 2}, 20 + 4 * 38 + 30),
+            ({"architecture": "transformer", "widths": (2, 2), "patch": 1}, None),
+        ),
     ],
 )
 def test_every_architecture_is_built_from_its_options(options, size):
@@ -43,6 +46,7 @@ def test_every_architecture_is_built_from_its_options(options, size):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(2 * a, b), start, once)
 
 
+@pytest.mark.slow
 def test_seeds_change_the_start_and_the_images_each_by_itself():
     def arrays(**seeds):
         problem, start = Network(**TINY, architecture="mlp", **seeds).build()
@@ -79,6 +83,7 @@ def run(config, folder):
     return summary["runs"], results.load(folder)
 
 
+@pytest.mark.slow
 def test_relative_step_sizes_are_stored_as_numbers(tmp_path):
     config = Network(**TINY, architecture="mlp", widths=(3,), relative_step_size=(0.5, 1.0))
     runs, stored = run(config, tmp_path)
@@ -91,6 +96,7 @@ def test_relative_step_sizes_are_stored_as_numbers(tmp_path):
     assert all(entry["final"]["gfs_sharpness"] is not None for entry in runs)
 
 
+@pytest.mark.slow
 def test_cross_entropy_has_the_truncated_sharpness_under_its_own_name(tmp_path):
     config = Network(
         **TINY, architecture="mlp", widths=(3,), loss="cross-entropy", level=0.5, step_size=(0.05,)
@@ -115,6 +121,7 @@ def test_cross_entropy_has_the_truncated_sharpness_under_its_own_name(tmp_path):
     assert not any("GFS" in label for label in labels)
 
 
+@pytest.mark.slow
 def test_below_the_level_there_is_no_truncated_sharpness():
     problem = tw.Supervised(lambda w, x: x @ w, jnp.eye(2), jnp.array([0, 1]), loss="cross_entropy")
     w0 = jnp.zeros((2, 2))
@@ -185,6 +192,7 @@ def test_where_no_step_size_can_be_chosen():
         chosen_step_sizes(lambda w: -jnp.vdot(w, w), jnp.array([1.0, 2.0]))
 
 
+@pytest.mark.slow
 def test_what_takes_long_before_a_run_is_announced(tmp_path):
     config = Network(**TINY, architecture="mlp", widths=(3,))
     said = []

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import thalweg as tw
+from marks import slow
 from thalweg import cli, experiments, results
 from thalweg.experiments import ScalarBifurcation, ScalarPlane, ScalarSweepStudy
 from thalweg.figures import plot
@@ -39,7 +40,7 @@ def labels(figure):
     return {axes.get_xlabel() for axes in figure.axes} | {axes.get_ylabel() for axes in figure.axes}
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", ["scalar-bifurcation", *slow("scalar-sweep", "scalar-plane")])
 def test_a_study_end_to_end(name, tmp_path, capsys):
     folder = tmp_path / "run"
     assert cli.main(["run", name, "--out", str(folder), *SMALL[name]]) == 0

@@ -7,6 +7,7 @@ import pytest
 
 import thalweg as tw
 from cases import terms
+from marks import slow
 from thalweg import Status
 
 
@@ -20,10 +21,8 @@ def status_of(loss, w, budget=60_000):
     "loss",
     [
         terms(linear=1),
-        terms(quadratic=-1),
-        terms(quadratic=[1, -1]),
-        terms(quartic=-1),
-        terms(linear=1e-6, constant=[1e3, 0]),
+        *slow(terms(quadratic=-1), terms(quadratic=[1, -1]), terms(quartic=-1)),
+        *slow(terms(linear=1e-6, constant=[1e3, 0])),
     ],
     ids=["linear", "concave", "indefinite", "in finite time", "small slope"],
 )

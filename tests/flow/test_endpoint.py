@@ -91,6 +91,7 @@ def squared_hinge(w):
     return 0.5 * jnp.maximum(0.0, 1 - w[0] * w[1]) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("a", [0.2, *slow(0.5)])
 @pytest.mark.parametrize("method", [None, *slow(Stabilized())])
 def test_a_squared_hinge_is_met_from_its_active_side(a, method):
@@ -118,6 +119,7 @@ def products(w):
     return 0.5 * jnp.sum((w[0] * w[1] - jnp.asarray([1.0, 0.5, 0.2])) ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scale", "method"), [(1.0, None), *slow((0.01, None), (0.1, Stabilized()))]
 )

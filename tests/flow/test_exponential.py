@@ -46,6 +46,7 @@ def test_phi_functions_agree_with_mpmath(z):
     np.testing.assert_allclose(phi_functions(jnp.array(z), 4), exact, rtol=2e-14)
 
 
+@pytest.mark.slow
 def test_the_matrix_of_derivatives_is_that_of_the_operators():
     flat, w = flatten(*fit())
     r, product, transpose = flat.jacobian(w)

@@ -393,6 +393,7 @@ class Tally(list):
         return self is other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [Stabilized(), *slow(RungeKutta4())])
 def test_gradient_evaluations_are_counted_honestly(method):
     problem, w = smooth_network("tanh", (1, 4, 1), 0, samples=3)

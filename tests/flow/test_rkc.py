@@ -215,6 +215,7 @@ def test_pytrees_are_integrated_like_vectors():
     np.testing.assert_allclose(ys["b"][0][-1], vector[2], rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_dense_output_is_of_order_two_or_better_between_the_steps():
     times = jnp.linspace(0.0, 1.0, 101)
     counts = np.array([16, 32, 64, 128])

@@ -70,6 +70,7 @@ def test_sharpness_is_that_of_a_hessian_by_differences(predict, w, loss):
     assert tw.sharpness(problem, w) == pytest.approx(top, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_samples_do_not_influence_each_other(name):
     predict, w = NETWORKS[name]
@@ -79,6 +80,7 @@ def test_samples_do_not_influence_each_other(name):
     np.testing.assert_allclose(together, np.asarray(one_by_one), atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_parameter_has_a_part_in_the_outputs(name):
     predict, w = NETWORKS[name]
@@ -104,6 +106,7 @@ def test_parameter_counts():
     assert size(NETWORKS["transformer"][1]) == (8 * 4 + 4) + 6 * 4 + 2 * block + 8 + (4 * 3 + 3)
 
 
+@pytest.mark.slow
 def test_initial_scales():
     weight = vgg_init(KEY, (8, 8, 16), 10, channels=(64,))["stages"][0][0]["weight"]
     assert weight.shape == (3, 3, 16, 64)

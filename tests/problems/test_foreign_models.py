@@ -140,6 +140,7 @@ def test_models_that_cannot_do_everything_end_where_the_plain_one_does(name, met
     assert tw.sharpness(problem, WEIGHTS) == pytest.approx(tw.sharpness(same, WEIGHTS), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_whole_jacobian_is_that_of_the_products():
     for predict, y in MODELS.values():
         flat, w = flatten(tw.Supervised(predict, FEATURES, y), WEIGHTS)
@@ -150,6 +151,7 @@ def test_the_whole_jacobian_is_that_of_the_products():
         np.testing.assert_allclose(matrix.T @ u, transpose(u), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_bfloat16_inside_single_precision_runs():
     def predict(w, x):
         w = jax.tree.map(lambda a: a.astype(jnp.bfloat16), w)
@@ -186,6 +188,7 @@ class Halves(tw.Problem):
         return 0.5 * jnp.sum(self.residuals(w).astype(float) ** 2)
 
 
+@pytest.mark.slow
 def test_a_problem_of_lower_precision_is_followed():
     flow = tw.gradient_flow_solution(Halves(), jnp.array([2.0, 1.0, 0.3, 0.2]), rtol=1e-3)
     assert flow.converged
@@ -251,6 +254,7 @@ def placed_explicitly():
     return mesh, jax.device_put((FEATURES, TARGETS), NamedSharding(mesh, PartitionSpec("samples")))
 
 
+@pytest.mark.slow
 def test_data_on_a_mesh_with_explicit_axes():
     _, (x, y) = placed_explicitly()
     problem = tw.Supervised(plain, x, y)

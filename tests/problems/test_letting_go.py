@@ -31,7 +31,7 @@ QUESTIONS = {
     "flow": lambda p: tw.gradient_flow_solution(p, W, rtol=0.1),
     "exponential": lambda p: tw.gradient_flow_solution(p, W, rtol=0.1, method=Exponential()),
 }
-CASES = [("sharpness", name) for name in PROBLEMS]
+CASES = [("sharpness", "closure"), *slow(*(("sharpness", n) for n in PROBLEMS if n != "closure"))]
 CASES += slow(*((name, "closure") for name in QUESTIONS if name != "sharpness"))
 
 

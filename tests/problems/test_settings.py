@@ -45,6 +45,7 @@ QUESTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stabilized", *slow(*list(QUESTIONS)[1:])])
 def test_a_loss_is_called_in_the_thread_of_the_caller(name):
     threads = set()

@@ -134,6 +134,7 @@ def test_a_rise_is_solved_again_and_confirmed(tmp_path):
     assert "is confirmed" in str(found)
 
 
+@pytest.mark.slow
 def test_a_rise_that_only_the_measured_difference_shows_is_solved_again_too(tmp_path):
     runner.run(RISING, tmp_path / "run")
     data = load(tmp_path / "run").dataset.isel(run=0)
@@ -221,6 +222,7 @@ def test_the_reports_hold_everything_and_nothing_from_outside(tiny, tmp_path):
     assert len(lines) == 2
 
 
+@pytest.mark.slow
 def test_what_has_finished_is_not_run_again(tiny, tmp_path, monkeypatch):
     reproduction.reproduce(tmp_path, Size.QUICK)
     before = (tmp_path / "tiny" / "result.nc").stat().st_mtime_ns

@@ -170,6 +170,7 @@ BAD_CONFIG = st.one_of(
 )
 
 
+@pytest.mark.slow
 @examples(120, content=BAD_CONFIG)
 def test_configurations_that_are_damaged(content, scratch):
     (scratch / "stopped" / "config.json").write_bytes(content)
@@ -324,6 +325,7 @@ def wrong_archives(draw):
     return change
 
 
+@pytest.mark.slow
 @examples(60, change=wrong_archives())
 def test_checkpoints_with_other_arrays_are_refused(change, scratch, runs):
     path = scratch / "stopped" / "checkpoint.npz"
@@ -402,6 +404,7 @@ HEADER = st.integers(0, 15).flatmap(
 )
 
 
+@pytest.mark.slow
 @examples(60, part=CUT, packed=st.booleans(), which=st.integers(0, 2), header=HEADER)
 def test_images_that_are_cut_or_wrong(part, packed, which, header, scratch):
     folder = scratch / "images"

@@ -300,6 +300,7 @@ def test_what_a_kill_at_the_very_end_leaves_is_removed(command, tmp_path, capsys
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == finished
 
 
+@pytest.mark.slow
 def test_the_remains_of_a_finished_run_stay_while_somebody_is_in_its_folder(tmp_path):
     experiments.run(SHORT["scalar"], tmp_path)
     (tmp_path / "checkpoint.npz").write_bytes(b"")
@@ -311,6 +312,7 @@ def test_the_remains_of_a_finished_run_stay_while_somebody_is_in_its_folder(tmp_
     assert {path.name for path in tmp_path.iterdir()} == FINISHED
 
 
+@pytest.mark.slow
 def test_other_conditions_are_named_and_need_force(tmp_path, capsys, monkeypatch):
     stopped_run(tmp_path / "run")
     before = {entry: entry.read_bytes() for entry in (tmp_path / "run").iterdir()}
@@ -334,6 +336,7 @@ def test_another_configuration_is_named_and_one_that_does_not_fit_refused(tmp_pa
     assert (tmp_path / "run" / "checkpoint.npz").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_falls_back_on_the_one_before(tmp_path, capsys):
     experiments.run(SHORT["scalar"], tmp_path / "whole")
     stopped_run(tmp_path / "run")

@@ -186,6 +186,7 @@ def test_gfs_sharpness_in_balls_is_that_of_the_closed_form():
             assert float(ball.rad()) < 1e-12 * exact.sharpness[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("w", [[0.2, 1.0, 2.0], [-0.7, 1.2, 1.5], [2.0, 1.5, 1.0, 0.7]])
 def test_the_sharpness_is_proved_to_reach_what_it_reaches_and_no_more(w):
     point = rigorous._BallIterate([flint.arb(a) for a in w], flint.arb(1))

@@ -121,6 +121,7 @@ def test_convergence_is_not_claimed(w, step_size):
     assert np.isnan(found.lower)
 
 
+@pytest.mark.slow
 def test_products_whose_parts_overflow_are_right():
     w = np.array([1e-200, 1e-200, 2e200, 1.5e200])
     found = convergence_condition(w, 1e-300)

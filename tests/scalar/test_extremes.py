@@ -8,15 +8,17 @@ import pytest
 
 import scalar_adversarial
 import thalweg as tw
+from marks import slow
 from thalweg.scalar import ScalarNetwork
 
 _phi_gradient = eqx.filter_jit(lambda network, w: network.gfs_sharpness_gradient(w))
 _sharpness = eqx.filter_jit(lambda network, w: network.sharpness(w))
 
 
-def test_closed_forms_survive_adversarial_points():
-    gfs, here, compared = scalar_adversarial.worst_errors(300, seed=1)
-    assert compared > 250
+@pytest.mark.parametrize("points", [60, *slow(300)])
+def test_closed_forms_survive_adversarial_points(points):
+    gfs, here, compared = scalar_adversarial.worst_errors(points, seed=1)
+    assert compared > 0.83 * points
     assert max(gfs.values()) <= 1e-12
     assert max(here.values()) <= 2e-14
 

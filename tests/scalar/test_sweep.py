@@ -132,6 +132,7 @@ def test_ends_that_are_known(w, step_size, steps, outcome):
     assert tw.ScalarOutcome(found.outcome[0, 0]).name == outcome
 
 
+@pytest.mark.slow
 def test_runs_do_not_depend_on_their_company(monkeypatch):
     ws, sizes = starts(40, 3), [0.2, 0.6]
     whole = tw.scalar_sweep(ws, sizes, 100, gfs_every=10)
@@ -145,6 +146,7 @@ def test_runs_do_not_depend_on_their_company(monkeypatch):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_targets_are_a_matter_of_units():
     ws, depth, y = starts(30, 3), 3, 4.0
     one = tw.scalar_sweep(ws, 0.5, 300, gfs_every=5)
@@ -155,6 +157,7 @@ def test_targets_are_a_matter_of_units():
     np.testing.assert_allclose(other.sharpness, one.sharpness * y ** (2 - 2 / depth), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_steps_serve_zeros_and_the_sharpness_is_of_first_order():
     w = np.array([[1.2, 0.0], [0.7, 2.0], [1.1, 0.0]])
     after, loss = gradient_step(jnp.asarray(w), jnp.full(2, 0.1), jnp.asarray(1.5))
