@@ -47,6 +47,13 @@ class RunFolder:
     # The folders that `create` has made, from the outermost to that of the run.
     _made: tuple[Path, ...] = field(default=(), repr=False)
 
+    def __post_init__(self) -> None:
+        """Name the files: a summary is there of finished runs only, a checkpoint of others only."""
+        self.config, self.dataset = self.path / CONFIG, self.path / DATASET
+        self.summary, self.figure = self.path / SUMMARY, self.path / FIGURE
+        self.checkpoint = self.path / CHECKPOINT
+        self.checkpoint_before = self.path / CHECKPOINT_BEFORE  # for when that is damaged
+
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, overwrite: bool = False) -> Self:
         """Make the folder of a new run, with its parents, or take over the folder of an old one.
@@ -98,39 +105,6 @@ class RunFolder:
         if not folder.config.is_file():
             raise FileNotFoundError(f"{folder.path} holds no run: {CONFIG} is missing")
         return folder
-
-    @property
-    def config(self) -> Path:
-        """The configuration, `config.json`."""
-        return self.path / CONFIG
-
-    @property
-    def dataset(self) -> Path:
-        """The results, `result.nc`."""
-        return self.path / DATASET
-
-    @property
-    def summary(self) -> Path:
-        """The summary, `summary.json`; there only if the run has finished."""
-        return self.path / SUMMARY
-
-    @property
-    def figure(self) -> Path:
-        """The figure, `figure.png`."""
-        return self.path / FIGURE
-
-    @property
-    def checkpoint(self) -> Path:
-        """The checkpoint, `checkpoint.npz`; there only while the run has not finished.
-
-        Any file or folder whose name starts with "checkpoint" counts as one.
-        """
-        return self.path / CHECKPOINT
-
-    @property
-    def checkpoint_before(self) -> Path:
-        """The checkpoint before the last one, for when that turns out to be damaged."""
-        return self.path / CHECKPOINT_BEFORE
 
     def read_config(self) -> dict[str, Any]:
         """Read `config.json`."""

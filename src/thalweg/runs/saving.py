@@ -72,20 +72,20 @@ class Saver:
         self.warn = warn or _warn
         self.config, self.attributes = stored(config), attributes_of(config)
         self.stamp = stamp(self.config)
-        self.checkpoints = _Pace(SHARE_OF_CHECKPOINTS, FIRST_CHECKPOINT)
-        self.results = _Pace(SHARE_OF_RESULTS, FIRST_RESULTS)
+        self.writers = (
+            (_Pace(SHARE_OF_CHECKPOINTS, FIRST_CHECKPOINT), self._write_checkpoint),
+            (_Pace(SHARE_OF_RESULTS, FIRST_RESULTS), self._write_results),
+        )
 
     def consider(self, progress: descent.Progress, *, stopping: bool) -> None:
         """Save if it is time to, or if the descent is `stopping`."""
         first, readings = not self.claim.has_begun, progress.readings
         try:
             self.claim.begin(self.config)
-            if stopping or self.checkpoints.is_due(readings):
-                with self.checkpoints.timing(readings):
-                    self._write_checkpoint(progress)
-            if stopping or self.results.is_due(readings):
-                with self.results.timing(readings):
-                    self._write_results(progress)
+            for pace, write in self.writers:
+                if stopping or pace.is_due(readings):
+                    with pace.timing(readings):
+                        write(progress)
         except OSError as error:
             if first:
                 raise
