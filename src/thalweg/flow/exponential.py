@@ -36,6 +36,7 @@ STEPS = 300.0  # expected, for choosing a method
 MAX_WORK = 60.0  # of a linearization and a trial, beyond which this method is not considered
 RESOLVED = 0.01  # of the inverse rounding unit: rates slower than the fastest by more are noise
 RELATIVE_LOSS = 1e-2  # that the linear flow is to reach in the time that Stabilized is charged for
+TERMS = 19  # of the series of φ functions at |z| < 1
 
 
 class Vector(NamedTuple):
@@ -107,14 +108,14 @@ def phi_functions(z: Array, last: int) -> list[Array]:
     z = jnp.minimum(z, 0.4 * float(np.log(jnp.finfo(z.dtype).max)))
     is_small = jnp.abs(z) < 1
     small, large = jnp.where(is_small, z, 0.0), jnp.where(is_small, 1.0, z)
-    of = [jnp.exp(z)]
-    by_recursion = jnp.exp(large)
+    of, by_recursion = [jnp.exp(z)], jnp.exp(large)
+    series = jnp.zeros((last, *z.shape), z.dtype)  # of all functions at once
+    for k in range(TERMS - 1, -1, -1):
+        terms = np.array([1 / factorial(j + k) for j in range(1, last + 1)], z.dtype)
+        series = series * small[None] + terms.reshape(-1, *[1] * z.ndim)
     for j in range(1, last + 1):
         by_recursion = (by_recursion - 1 / factorial(j - 1)) / large
-        series = jnp.zeros_like(z)
-        for k in range(18, -1, -1):
-            series = series * small + 1 / factorial(j + k)
-        of.append(jnp.where(is_small, series, by_recursion))
+        of.append(jnp.where(is_small, series[j - 1], by_recursion))
     return of
 
 

@@ -5,8 +5,11 @@ from functools import cached_property
 from math import inf, log
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
+from numpy.typing import NDArray
 
 from thalweg.flow.exponential import (
     ExponentialIntegrator,
@@ -54,9 +57,15 @@ class HessianLinearization(Linearization):
 
 def linearize_hessian(problem: FlatProblem, w: Array) -> HessianLinearization:
     """Return the flow around `w`. Costs a gradient and `p` Hessian products."""
-    hessian = hessian_matrix(problem, w)
+    gradient = value_and_gradient(problem, w)[1]
+    linear: HessianLinearization = _decomposed(w, hessian_matrix(problem, w), gradient)
+    return linear
+
+
+@jax.jit
+def _decomposed(w: Array, hessian: Array, gradient: Array) -> HessianLinearization:
     rates, rotation = jnp.linalg.eigh(0.5 * hessian + 0.5 * hessian.T)
-    velocity = -(rotation.T @ value_and_gradient(problem, w)[1])
+    velocity = -(rotation.T @ gradient)
     return HessianLinearization(w, velocity, jnp.zeros((0, w.size), w.dtype), rotation, rates)
 
 
@@ -73,19 +82,24 @@ def growth(problem: FlatProblem, linear: Linearization, time: float) -> float:
     done so, whichever is less: by less than a tolerance beside the floor of a curved valley, the
     loss may curve downwards along it, but not for long.
     """
+    there = np.asarray(linearize_hessian(problem, _relaxed(linear, time)).rates)
+    unseen = BELOW_ROUNDING * float(jnp.finfo(there.dtype).eps) * np.max(np.abs(there))
+    downwards = -max(float(np.min(linear.rates)), float(np.min(there) + unseen))
+    return time * max(downwards, 0.0)
+
+
+@jax.jit
+def _relaxed(linear: HessianLinearization, time: float) -> Array:
     relaxes = linear.rates * time > 1
     rates = jnp.where(relaxes, linear.rates, 1.0)
-    relaxed = linear.w + linear.lift(jnp.where(relaxes, linear.velocity / rates, 0.0))
-    rates = linearize_hessian(problem, relaxed).rates
-    unseen = BELOW_ROUNDING * jnp.finfo(rates.dtype).eps * jnp.max(jnp.abs(rates))
-    downwards = -jnp.maximum(jnp.min(linear.rates), jnp.min(rates) + unseen)
-    return time * max(float(downwards), 0.0)
+    return linear.w + linear.lift(jnp.where(relaxes, linear.velocity / rates, 0.0))
 
 
-def gradient_of_curvature(problem: FlatProblem, w: Array, v: Array) -> Array:
+def gradient_of_curvature(problem: FlatProblem, w: Array, v: Array) -> NDArray[np.float64]:
     """Return `∇(vᵀ ∇²L v)`, shape `(p,)`: the second difference of the gradient along `v`."""
-    step = jnp.finfo(w.dtype).eps ** 0.25 * jnp.maximum(jnp.linalg.norm(w), 1e-30)
-    return jnp.asarray(second_difference(problem, w, step * v)[1]) / step**2
+    step = float(jnp.finfo(w.dtype).eps) ** 0.25 * max(float(np.linalg.norm(w)), 1e-30)
+    _, difference = second_difference(problem, w, (step * np.asarray(v)).astype(w.dtype))
+    return difference / np.float64(step) ** 2
 
 
 class RosenbrockIntegrator(ExponentialIntegrator):
@@ -103,7 +117,7 @@ class RosenbrockIntegrator(ExponentialIntegrator):
         return StepWork(linearization, 3 * COST.gradient)
 
     def _add_growth(self, linear: Linearization, time: float) -> None:
-        downwards = -float(jnp.min(linear.rates))
+        downwards = -float(np.min(linear.rates))
         seen = downwards * time
         if seen > MIN_GROWTH and downwards < SMALL * self.bound:
             seen = growth(self.problem, linear, time)
@@ -118,8 +132,10 @@ class RosenbrockIntegrator(ExponentialIntegrator):
         linear = self.linearize(self.problem, limit.w)
         gradient = gradient_of_curvature(self.problem, limit.w, limit.eigenvector)
         self.budget.spend(self.work.linearization + 3 * COST.gradient)
-        along = (linear.rotation.T @ gradient)[jnp.abs(linear.rates) < FLAT * jnp.max(linear.rates)]
-        return max(guess, MIN_COSINE * float(jnp.linalg.norm(along)))
+        rates = np.asarray(linear.rates)
+        flat = np.abs(rates) < FLAT * np.max(rates)
+        along = (np.asarray(linear.rotation).T @ gradient)[flat]
+        return max(guess, MIN_COSINE * float(np.linalg.norm(along)))
 
     def _terminate(self, state: FlowState) -> Limit | None:
         ended = super()._terminate(state)
@@ -133,7 +149,7 @@ class RosenbrockIntegrator(ExponentialIntegrator):
         Rounding is relative to `w`, and has not grown where `w` itself has.
         """
         resolved = AMPLIFICATION / float(jnp.finfo(state.w.dtype).eps)
-        begin = float(jnp.linalg.norm(self.origin))
+        begin = float(np.linalg.norm(self.origin))
         own_growth = log(self._size(state.w) / begin) if begin > 0 else inf
         return self.growth - own_growth > log(resolved)
 

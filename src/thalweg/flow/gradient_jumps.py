@@ -58,10 +58,10 @@ def _differences(problem: FlatProblem, w: Array, seed: int) -> tuple[Gradients, 
     """
     random = np.random.default_rng(seed)
     d = random.standard_normal(w.size)
-    d *= LONGEST * float(jnp.linalg.norm(w)) / np.linalg.norm(d)
+    d *= LONGEST * float(np.linalg.norm(w)) / np.linalg.norm(d)
 
     def gradient(part: float) -> Gradients:
-        at = w + jnp.asarray(part * d, w.dtype)
+        at = jnp.asarray(np.asarray(w) + part * d, w.dtype)
         return np.asarray(value_and_gradient(problem, at)[1])
 
     half = _Interval(0.0, 1.0, *map(gradient, (0.0, 0.5, 1.0)))
@@ -70,7 +70,7 @@ def _differences(problem: FlatProblem, w: Array, seed: int) -> tuple[Gradients, 
     for _ in range(HALVINGS[w.dtype.name]):
         half, other = half.halves(gradient)
         found.append((half.difference, other.difference))
-    between = w + jnp.asarray(BETWEEN * d, w.dtype)
+    between = jnp.asarray(np.asarray(w) + BETWEEN * d, w.dtype)
     seen = [rounding_of_gradient(problem, between, random)[1] for _ in range(JITTERS)]
     rounding = max(float(jnp.finfo(w.dtype).eps) * largest, *seen)
     taken, left = np.asarray(found).T

@@ -23,6 +23,7 @@ from thalweg.flow.step import FlowState, rkc2_step, start, trial_step, value_and
 from thalweg.flow.step_record import Endpoint, StepFunction, StepRecord
 from thalweg.flow.work_budget import TaskWork
 from thalweg.problems import COST, FlatProblem
+from thalweg.problems.programs import array_module
 
 BOUND_TOLERANCE = 0.03  # relative residual of the eigenvalue behind the spectral bound
 BOUND_MARGIN = 1.06
@@ -213,7 +214,7 @@ class FlowIntegrator:
         return min(moved, would) > DRIFT * self._size(state.w) and moved > 0.5 * would
 
     def _renew_bound(self, w: Array) -> None:
-        if not bool(jnp.all(jnp.isfinite(w))):
+        if not np.isfinite(w).all():
             self.bound = nan
             return
         pairs = self._eigenpairs(w, BOUND_TOLERANCE, self.eigenvector, 200)
@@ -331,7 +332,7 @@ class FlowIntegrator:
 
         A least-squares loss of about zero is a global minimum, and costs nothing to recognise.
         """
-        scale = abs(limit.sharpness) * float(jnp.vdot(limit.w, limit.w))
+        scale = abs(limit.sharpness) * _norm(limit.w) ** 2
         if self.problem.is_least_squares and limit.loss <= 1e-6 * scale:
             return limit
         most = int(self.budget.left / COST.hessian_product)
@@ -385,4 +386,5 @@ class FlowIntegrator:
 
 
 def _norm(v: Array) -> float:
-    return float(jnp.linalg.norm(v))
+    xp = array_module(v)
+    return float(xp.linalg.norm(xp.asarray(v)))

@@ -8,6 +8,7 @@ from jaxtyping import Array
 from thalweg.flow.rkc import ERROR, Evaluated, chebyshev_stages, stages
 from thalweg.problems import FlatProblem
 from thalweg.problems.compiling import compiled
+from thalweg.problems.programs import array_module
 
 SHORTEST, LONGEST, SAFETY = 0.2, 5.0, 0.8  # of the step just tried: what the next one may be
 ERROR_ORDER = 3  # the estimate is of the local error of the method itself
@@ -55,8 +56,11 @@ def trial_step(
     count = int(stages(h, radius))
     w, loss, velocity = rkc2_end(problem, state.w, state.velocity, h, radius)
     before, after = ERROR
-    estimate = before * (state.w - w) + after * h * (state.velocity + velocity)
-    error = float(jnp.linalg.norm(estimate)) / max(atol, float(jnp.finfo(dtype).tiny))
+    xp = array_module(w)
+    moved = xp.asarray(state.w) - xp.asarray(w)
+    velocities = xp.asarray(state.velocity) + xp.asarray(velocity)
+    estimate = xp.linalg.norm(before * moved + (after * float(h)) * velocities)
+    error = float(estimate) / max(atol, float(jnp.finfo(dtype).tiny))
     taken = error < 1
     # A step of no known error is tried again, as much shorter as may be.
     factor = SAFETY * error ** (-1 / ERROR_ORDER) if error > 0 else LONGEST

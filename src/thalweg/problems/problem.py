@@ -283,7 +283,8 @@ def flatten(loss: Callable[[Any], Any], w: Params) -> tuple[FlatProblem, Array]:
     vector, unravel = ravel_pytree(arrays)
     if not bool(jnp.all(jnp.isfinite(vector))):
         raise ValueError("the parameters hold NaN or infinity; start from finite numbers")
-    flat = FlatProblem(problem, rest, unravel)
+    # Flat already: around it again, all would be compiled again.
+    flat = problem if isinstance(problem, FlatProblem) else FlatProblem(problem, rest, unravel)
     _check_scalar(flat, vector, _hint_at_several(w))
     return flat, vector
 

@@ -44,5 +44,6 @@ def sample_kernel(problem: FlatProblem, w: Array) -> Array | None:
 
 
 def array_module(array: Array) -> ModuleType:
-    """Return NumPy for an array on a CPU, whose memory it shares, else `jax.numpy`."""
-    return np if all(device.platform == "cpu" for device in array.devices()) else jnp
+    """Return NumPy for an array on one CPU, whose memory it shares, else `jax.numpy`."""
+    devices = array.devices()
+    return np if len(devices) == 1 and next(iter(devices)).platform == "cpu" else jnp
