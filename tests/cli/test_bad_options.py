@@ -112,6 +112,7 @@ def test_options_that_do_not_exist(name, word, dashes, scratch):
 COMMANDS = ("run", "resume", "plot", "reproduce", "list")
 
 
+@pytest.mark.slow
 @examples(60, word=st.text() | WORDS, rest=st.lists(WORDS, max_size=2))
 def test_commands_and_experiments_that_do_not_exist(word, rest, scratch):
     if word in (*COMMANDS, "-h", "--help") or word in EXPERIMENTS:
@@ -183,6 +184,7 @@ CONTRADICTIONS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @examples(100, options=CONTRADICTIONS)
 def test_options_that_contradict_each_other_or_the_data(options, scratch):
     assert_refused(scratch, "run", *options, "--out", scratch / "out")

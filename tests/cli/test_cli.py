@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import thalweg as tw
+from marks import slow
 from thalweg import cli, results
 from thalweg.descent import Progress
 from thalweg.display import Bars, Lines
@@ -30,7 +31,7 @@ def thalweg(capsys):
     return run
 
 
-@pytest.mark.parametrize("experiment", ["scalar", "squared-regression"])
+@pytest.mark.parametrize("experiment", ["scalar", *slow("squared-regression")])
 def test_an_experiment_end_to_end(experiment, thalweg, tmp_path):
     folder = tmp_path / "deep" / "run"
     code, out, err = thalweg("run", experiment, "--out", folder, *FEW)
@@ -194,6 +195,7 @@ def test_an_error_of_ours_costs_no_old_run(thalweg, tmp_path, monkeypatch):
     assert {entry: entry.read_bytes() for entry in (tmp_path / "run").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_plot_draws_the_figure_again(thalweg, tmp_path):
     thalweg("run", "scalar", "--out", tmp_path / "run", *FEW)
     figure = tmp_path / "run" / "figure.png"

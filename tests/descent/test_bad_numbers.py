@@ -90,6 +90,7 @@ def test_a_verdict_ignores_the_values_of_flows_that_did_not_settle():
     assert entry["monotonicity"]["falls"] + entry["monotonicity"]["rises"] <= pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step_size", [1.7e308, *slow(3.0)])
 def test_runs_that_diverge_or_overflow_end_there_and_the_next_one_begins(step_size):
     run, entries = summary_of(

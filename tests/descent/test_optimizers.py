@@ -8,6 +8,7 @@ import optax
 import pytest
 
 import thalweg as tw
+from marks import slow
 
 OPTIMIZERS = {
     "lbfgs": optax.lbfgs,
@@ -33,7 +34,7 @@ def as_optax_needs_it():
         yield
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", [n if n != "lbfgs" else slow(n)[0] for n in OPTIMIZERS])
 def test_value_gradient_and_function_are_handed_over(name):
     run = tw.descend(loss, W, step_size=0.2, steps=6, optimizer=OPTIMIZERS[name])
 

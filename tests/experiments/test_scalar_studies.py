@@ -71,6 +71,7 @@ def test_a_study_end_to_end(name, tmp_path, capsys):
     assert (folder / "figure.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_study_at_once_and_it_can_be_resumed(tmp_path, monkeypatch, capsys):
     def interrupted(study):
         assert signal.getsignal(signal.SIGINT) is before

@@ -20,6 +20,7 @@ def descended(problem, w, step_size=0.01):
     return jax.tree.map(lambda a, g: a - step_size * g, w, gradient)
 
 
+@pytest.mark.slow
 def test_falls_are_covered_and_sharper_than_the_values():
     covered, gains = [], []
     for seed in range(6):

@@ -26,7 +26,7 @@ def agree(one, other):
 # Closed forms against the integrated flow
 
 
-@pytest.mark.parametrize("seed", [0, 1, *slow(2, 3, 4)])
+@pytest.mark.parametrize("seed", [0, *slow(1, 2, 3, 4)])
 @pytest.mark.parametrize("depth", [3, *slow(2, 5, 10)])
 def test_scalar_networks_integrated_agree_with_the_closed_form(depth, seed):
     network, w = scalar_network(depth, seed)
@@ -146,6 +146,7 @@ def rosenbrock_like(w):
     return jnp.log(jnp.cosh(w["a"] - w["b"] ** 2)) + 0.1 * (w["b"] - 1) ** 2
 
 
+@pytest.mark.slow
 def test_a_bare_callable_with_a_minimum_of_any_loss():
     w = {"a": jnp.array(2.0), "b": jnp.array(0.3), "name": "kept"}
     s = tw.gradient_flow_solution(rosenbrock_like, w)

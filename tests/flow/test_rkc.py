@@ -73,6 +73,7 @@ def test_the_order_of_convergence_is_two(radius):
     assert slope(1 / counts, errors) == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_order_is_two_where_the_field_depends_on_time():
     def field(t, y, args):  # y = cos t is the solution from 1
         return -5 * (y - jnp.cos(t)) - jnp.sin(t)

@@ -151,6 +151,7 @@ def test_a_rise_that_only_the_measured_difference_shows_is_solved_again_too(tmp_
     assert found.rise[0] == pytest.approx(rises[largest], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_flows_that_fail_confirm_nothing(tmp_path, monkeypatch):
     runner.run(RISING, tmp_path / "run")
     data = load(tmp_path / "run").dataset.isel(run=0)

@@ -77,6 +77,7 @@ def test_what_is_said_of_it():
     assert summary["depth"] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [False, True])
 def test_a_step_onto_the_saddle_is_refused_by_name(mode):
     found = tw.certify([3.0, 3.0], 0.125, 10, rigorous=mode)
@@ -96,6 +97,7 @@ def test_a_start_whose_flow_ends_in_a_saddle(mode, w0):
     assert "saddle" in found.monotone.statement
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [False, True])
 def test_balanced_starts_end_and_are_certified(mode):
     """`φ = D` exactly: no comparison of values can decide, the gap condition does."""
@@ -107,6 +109,7 @@ def test_balanced_starts_end_and_are_certified(mode):
     assert found.bits <= 256
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [False, True])
 @pytest.mark.parametrize(("large", "by_gap"), [(20.0, 0), (9.0, 1)])
 def test_the_gap_condition_where_a_coordinate_is_zero(mode, large, by_gap):
@@ -137,6 +140,7 @@ def test_float64_cannot_decide_what_ball_arithmetic_does():
     assert -proved.monotone.margin == pytest.approx(amount, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_gap_condition_at_equality_up_to_the_last_bit():
     """A step size one unit in the last place below equality: rounding hides it from float64."""
     w = [0.5, 0.625, 0.25, 0.75]
@@ -215,6 +219,7 @@ def test_too_few_bits_are_said_and_the_precision_is_put_back():
     assert flint.ctx.prec == before
 
 
+@pytest.mark.slow
 def test_a_diverging_run():
     for mode in (False, True):
         found = tw.certify([10.0, 10.5], 1.0, 50, rigorous=mode)

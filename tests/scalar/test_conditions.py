@@ -10,6 +10,7 @@ import pytest
 
 import convergence_bracket
 import one_step_condition as falsification
+from marks import slow
 from thalweg.scalar.conditions import convergence_condition, one_step_condition
 
 ONE_STEP = jax.jit(one_step_condition)
@@ -60,7 +61,7 @@ def test_searches_find_no_counterexample_but_do_with_a_looser_constant():
         assert counts.loose_rises > 0
 
 
-@pytest.mark.parametrize("depth", [2, 10])
+@pytest.mark.parametrize("depth", [2, *slow(10)])
 def test_runs_that_meet_the_convergence_condition_end_in_the_bracket(depth):
     runs = convergence_bracket.simulate(jax.random.key(2), depth, 150)
     assert np.sum(runs.met) > 100
@@ -102,6 +103,7 @@ def test_signs_order_and_target_do_not_matter():
     np.testing.assert_allclose(plain.below.value, other.below.value, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("w", "step_size"),
     [

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marks import slow
 from thalweg.scalar.flow_limit import solve_coordinates_first
 
 PAGE = Path(__file__).parents[2] / "docs" / "scalar-networks.md"
@@ -19,7 +18,8 @@ def flow_squares(w):
     return np.asarray(found.limit).T ** 2, np.asarray(found.sharpness)
 
 
-@pytest.mark.parametrize("depth", [2, *slow(3, 6)])
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [2, 3, 6])
 def test_theorem_2_step_by_step(depth):
     rng = np.random.default_rng(depth)
     n, slack = 20_000, 1 + 1e-10
