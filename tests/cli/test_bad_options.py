@@ -103,6 +103,7 @@ def test_absurd_sizes_are_refused_before_they_are_tried(chosen, size, scratch):
 NAMES, DASHES = st.sampled_from(sorted(EXPERIMENTS)), st.sampled_from(["", "-", "--"])
 
 
+@pytest.mark.slow
 @examples(60, name=NAMES, word=WORDS, dashes=DASHES)
 def test_options_that_do_not_exist(name, word, dashes, scratch):
     # No option begins with this, and nothing can be left over.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from marks import slow
 from thalweg.scalar.flow_limit import solve_coordinates_first
 
 PAGE = Path(__file__).parents[2] / "docs" / "scalar-networks.md"
@@ -79,7 +80,7 @@ def test_theorem_3_bounds_on_the_loss():
             assert np.all((high <= 0.76 * f)[~near])
 
 
-@pytest.mark.parametrize("depth", [2, 3, 10])
+@pytest.mark.parametrize("depth", [2, *slow(3, 10)])
 def test_theorem_3_bound_on_the_sharpness(depth):
     """(i), (ii) and (iv) from the networks themselves."""
     rng = np.random.default_rng(depth)
