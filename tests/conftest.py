@@ -1,10 +1,15 @@
 """Strict numerics for every test: float64, strict promotion, no silent rank promotion."""
 
+import functools
+import gc
+import inspect
 import os
 from pathlib import Path
 
 import jax
 import pytest
+from jax._src.lru_cache import LRUCache
+from matplotlib.figure import Figure
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -12,14 +17,33 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Compiling takes most of the time, and the programs are small.
 jax.config.update("jax_disable_most_optimizations", True)
 
-# Most of the time goes into compiling, so what was compiled is kept for the next run and for the
-# other worker. Through the environment as well, for the tests that start a process of their own.
+# So what was compiled is kept for the other worker, for the next run, and for the tests that start
+# a process of their own. Those only read: one that is killed would leave a part of a program.
 CACHE = str(Path(__file__).parent.parent / ".pytest_cache" / "jax")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", CACHE)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1000000")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.01)
 
+
+def put_as_a_whole(cache, key, value):
+    """Write an entry under another name first, since others may be reading."""
+    target = cache.path / f"{key}-cache"
+    if not target.exists():
+        part = target.with_name(f"{key}-{os.getpid()}")
+        part.write_bytes(value)
+        part.replace(target)
+
+
+LRUCache.put = put_as_a_whole
+
+# What parses command lines looks for the docstrings of options in source code, again each time.
+inspect.getsource = functools.cache(inspect.getsource)
+
+# What tracing makes is short-lived, and what has been imported stays.
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)
 
 MOST_MEMORY = 2 * 2**30  # bytes, beyond which a worker lets its compiled programs go
 
@@ -33,3 +57,9 @@ def programs_do_not_fill_the_memory():
         and int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MOST_MEMORY
     ):
         jax.clear_caches()
+
+
+@pytest.fixture
+def little_is_drawn(monkeypatch):
+    """Let runs draw an empty figure: a real one takes longer than a short run."""
+    monkeypatch.setattr("thalweg.runs.figure.plot", lambda dataset: Figure(figsize=(0.1, 0.1)))

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -54,6 +55,7 @@ def test_an_experiment_end_to_end(experiment, thalweg, tmp_path):
     assert "step 12 of 12" in err
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_options_reach_the_run(thalweg, tmp_path):
     code, out, _ = thalweg(
         "run", "scalar", "--out", tmp_path / "run", *FEW, "--step-size", 0.1, 0.2,
@@ -87,6 +89,7 @@ def test_options_reach_the_run(thalweg, tmp_path):
     assert len(out.splitlines()) <= 6
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_a_folder_that_holds_a_run_is_left_alone(thalweg, tmp_path):
     assert thalweg("run", "scalar", "--out", tmp_path / "run", *FEW)[0] == 0
     before = {entry: entry.read_bytes() for entry in (tmp_path / "run").iterdir()}
@@ -141,6 +144,7 @@ def test_bad_input_is_one_line_and_writes_nothing(arguments, message, thalweg, t
     assert (tmp_path / "file").read_text() == "precious"
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_an_interrupt_writes_what_there_is(thalweg, tmp_path, monkeypatch):
     class Impatient(Lines):
         def __call__(self, progress):
@@ -183,6 +187,7 @@ def test_an_error_of_ours_is_not_dressed_up_as_bad_input(thalweg, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_an_error_of_ours_costs_no_old_run(thalweg, tmp_path, monkeypatch):
     def broken(*arguments, **options):
         raise ValueError("a bug")
@@ -286,12 +291,15 @@ def test_lines_are_sparse(capsys):
 
 @pytest.mark.slow
 def test_the_command_line_switches_float64_on(tmp_path):
-    # In a process of its own: the tests have switched it on already.
+    # In a process of its own, compiled as for users: the tests have switched it on already.
     script = (
         "import sys, jax; from thalweg import cli; assert not jax.config.jax_enable_x64; "
         f"code = cli.main(['run', 'scalar', '--out', {str(tmp_path / 'run')!r}, '--steps', '2']); "
         "assert jax.config.jax_enable_x64; sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "completed"

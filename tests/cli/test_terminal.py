@@ -37,6 +37,7 @@ GONE = OSError(errno.EIO, "Input/output error")  # a terminal that was closed
 CLOSED = ValueError("I/O operation on closed file")
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 @pytest.mark.parametrize("after", [4, *slow(0)])
 @pytest.mark.parametrize("error", [FULL, *slow(GONE, CLOSED, BrokenPipeError(errno.EPIPE, ""))])
 def test_a_display_that_fails_is_dropped_and_the_run_goes_on(error, after, tmp_path, monkeypatch):

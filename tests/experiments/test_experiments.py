@@ -84,6 +84,7 @@ def test_scalar_goes_through_the_edge_of_stability(tmp_path):
     assert run["final"]["gfs_sharpness_error"] == data["gfs_sharpness_error"].values[0, -1]
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_step_sizes_relative_to_the_sharpness_at_the_start(tmp_path):
     config = Scalar(relative_step_size=(0.5, 1.1), steps=4)
     experiments.run(config, tmp_path / "run")
@@ -122,6 +123,7 @@ def test_squared_regression_on_each_data_set(data, shape, depth):
         np.testing.assert_allclose(np.std(problem.x, axis=0), 1.0, rtol=1e-12)
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_several_step_sizes_one_of_which_diverges(tmp_path):
     config = Scalar(step_size=(0.25, 9.0), steps=20, sharpness_every=20, gfs_every=10, gfs_start=10)
     experiments.run(config, tmp_path / "run")
@@ -138,6 +140,7 @@ def test_several_step_sizes_one_of_which_diverges(tmp_path):
     assert np.isnan(data["loss"].values[1, bad["steps"] + 1 :]).all()
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_a_report_stops_it_and_what_there_is_is_written(tmp_path):
     config = Scalar(steps=40, sharpness_every=10, gfs_every=10)
     experiments.run(config, tmp_path / "run", report=lambda progress: progress.step >= 20)
@@ -150,6 +153,7 @@ def test_a_report_stops_it_and_what_there_is_is_written(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("little_is_drawn")
 def test_an_interrupt_writes_what_there_is_and_goes_on_its_way(tmp_path):
     config = Scalar(steps=40, sharpness_every=10, gfs_every=10)
 

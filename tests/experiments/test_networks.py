@@ -84,6 +84,7 @@ def run(config, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("little_is_drawn")
 def test_relative_step_sizes_are_stored_as_numbers(tmp_path):
     config = Network(**TINY, architecture="mlp", widths=(3,), relative_step_size=(0.5, 1.0))
     runs, stored = run(config, tmp_path)
@@ -97,6 +98,7 @@ def test_relative_step_sizes_are_stored_as_numbers(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("little_is_drawn")
 def test_cross_entropy_has_the_truncated_sharpness_under_its_own_name(tmp_path):
     config = Network(
         **TINY, architecture="mlp", widths=(3,), loss="cross-entropy", level=0.5, step_size=(0.05,)
@@ -193,6 +195,7 @@ def test_where_no_step_size_can_be_chosen():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("little_is_drawn")
 def test_what_takes_long_before_a_run_is_announced(tmp_path):
     config = Network(**TINY, architecture="mlp", widths=(3,))
     said = []

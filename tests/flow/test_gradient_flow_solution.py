@@ -26,7 +26,7 @@ def agree(one, other):
 # Closed forms against the integrated flow
 
 
-@pytest.mark.parametrize("seed", [0, *slow(1, 2, 3, 4)])
+@pytest.mark.parametrize("seed", [0, *slow(1, 2)])
 @pytest.mark.parametrize("depth", [3, *slow(2, 5, 10)])
 def test_scalar_networks_integrated_agree_with_the_closed_form(depth, seed):
     network, w = scalar_network(depth, seed)
@@ -44,7 +44,7 @@ def test_scalar_networks_integrated_agree_with_the_closed_form(depth, seed):
     np.testing.assert_allclose(np.subtract.outer(found.w**2, found.w**2), balances, atol=1e-5)
 
 
-@pytest.mark.parametrize("seed", [0, *slow(*range(1, 10))])
+@pytest.mark.parametrize("seed", [0, *slow(*range(1, 5))])
 @pytest.mark.parametrize("shape", [(3, 5), *slow(((8, 3),))])
 def test_squared_regression_integrated_agrees_with_the_closed_form(shape, seed):
     rng = np.random.default_rng([*shape, seed])
@@ -235,7 +235,7 @@ class Decayed(eqx.Module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("budget", [2000, 10_000])
+@pytest.mark.parametrize("budget", [2000, 5000])
 def test_a_budget_is_not_exceeded_by_a_step_a_look_or_an_eigensolver(budget):
     problem, w = smooth_network("tanh", ONE_LAYER, 1)
     for loss, method in (

@@ -10,13 +10,12 @@ import sys
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from bad_inputs import thalweg
 from marks import survival
 from run_folders import assert_same, numbers
 from thalweg import cli, results
-from thalweg.runs import figure, saving
+from thalweg.runs import saving
 from thalweg.runs.atomic_write import TEMPORARY
 
 SMALL = {
@@ -27,6 +26,8 @@ SMALL = {
     ],
     "scalar-plane": ["--steps", 3],
 }
+pytestmark = pytest.mark.usefixtures("little_is_drawn")
+
 KINDS = [errno.ENOSPC, errno.EIO, errno.EACCES]
 WHOLE = {"config.json", "result.nc", "summary.json", "figure.png"}
 
@@ -105,9 +106,30 @@ class _Writing:
         return self._file.__exit__(*error)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return the command of a run that becomes long enough to be cut off, and its numbers."""
+    command = ["run", "scalar", *map(str, SMALL["scalar"]), "--steps", "12", "--out"]
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert thalweg(*command, folder)[0] == 0
+    return command, numbers(folder)
+
+
+@pytest.fixture
+def save_three_times(monkeypatch):
+    """At the start, with a checkpoint before, and with two: further saves repeat the third."""
+    consider, considered = saving.Saver.consider, []
+
+    def consider_seldom(saver, progress, *, stopping):
+        considered.append(saver)
+        if stopping or considered.count(saver) in (1, 2, 5):
+            consider(saver, progress, stopping=stopping)
+
+    monkeypatch.setattr(saving.Saver, "consider", consider_seldom)
+
+
 @pytest.fixture(autouse=True)
-def save_often_and_draw_little(monkeypatch):
-    monkeypatch.setattr(figure, "plot", lambda dataset: Figure(figsize=(0.1, 0.1)))
+def save_often(monkeypatch):
     monkeypatch.setattr(saving, "INTERVAL", 0.0)
     monkeypatch.setattr(saving, "SHARE_OF_CHECKPOINTS", np.inf)
     monkeypatch.setattr(saving, "SHARE_OF_RESULTS", np.inf)
@@ -143,7 +165,7 @@ def assert_told(code, err):
         *(("squared-regression", errno.ENOSPC), ("scalar-plane", errno.EIO)),
     ),
 )
-def test_every_operation_may_fail(experiment, number, tmp_path, monkeypatch):
+def test_every_operation_may_fail(experiment, number, tmp_path, monkeypatch, save_three_times):
     """The state before stays: an old run whole, or a run that is resumed to the same bits."""
     new = ["run", experiment, *SMALL[experiment], "--overwrite", "--out"]
     assert thalweg(*new, tmp_path / "whole")[0] == 0
@@ -212,17 +234,15 @@ sys.exit(cli.main(sys.argv[1:]))
 
 @pytest.mark.survival
 @pytest.mark.parametrize(("at", "room"), [(0, 0), (0, 3000), (6, 1), (6, 20_000)])
-def test_a_disk_that_becomes_full(at, room, tmp_path):
+def test_a_disk_that_becomes_full(at, room, tmp_path, whole):
     """Files cannot grow beyond a size from some step on: what was saved before stays."""
-    command = ["run", "scalar", *map(str, SMALL["scalar"]), "--steps", "12", "--out"]
-    assert thalweg(*command, tmp_path / "whole")[0] == 0
+    command, expected = whole
     folder = tmp_path / "run"
     done = subprocess.run(
         [sys.executable, "-c", FULL.format(at=at, room=room), *command, str(folder)],
         capture_output=True,
         text=True,
         timeout=120,
-        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},  # as in conftest.py
     )
     assert done.returncode == cli.NOT_DONE, done
     assert_told(done.returncode, done.stderr)
@@ -231,15 +251,14 @@ def test_a_disk_that_becomes_full(at, room, tmp_path):
     assert (folder / "checkpoint.npz").exists() == (at > 0)
     code, _, err = thalweg("resume", folder)
     assert code == 0, err
-    assert_same(numbers(tmp_path / "whole"), numbers(folder))
+    assert_same(expected, numbers(folder))
 
 
 @pytest.mark.survival
 @pytest.mark.parametrize("signals", [1, 2])
-def test_ctrl_c_during_a_write(signals, tmp_path):
+def test_ctrl_c_during_a_write(signals, tmp_path, whole):
     """The first one saves and stops; a second one ends the process within the write."""
-    command = ["run", "scalar", *map(str, SMALL["scalar"]), "--steps", "12", "--out"]
-    assert thalweg(*command, tmp_path / "whole")[0] == 0
+    command, expected = whole
     script = """
 import os, signal, sys
 from pathlib import Path
@@ -267,7 +286,6 @@ sys.exit(cli.main(sys.argv[1:]))
         capture_output=True,
         text=True,
         timeout=120,
-        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},  # as in conftest.py
     )
     assert done.returncode == (130 if signals == 1 else -signal.SIGINT), done
     assert "Traceback" not in done.stderr
@@ -275,5 +293,5 @@ sys.exit(cli.main(sys.argv[1:]))
     assert (folder / "checkpoint.npz").exists()
     assert results.load(folder).summary is None or signals == 1
     assert thalweg("resume", folder)[0] == 0
-    assert_same(numbers(tmp_path / "whole"), numbers(folder))
+    assert_same(expected, numbers(folder))
     assert {entry.name for entry in folder.iterdir()} == WHOLE

@@ -50,8 +50,20 @@ SHORT = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("little_is_drawn")
+
+
 class KilledError(BaseException):
     """In place of a signal that cannot be caught."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return a command, and the numbers of its run that nothing interrupts."""
+    command = ["run", "scalar", "--steps", "16", "--out"]
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert cli.main([*command, str(folder)]) == 0
+    return command, numbers(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +237,9 @@ def stopped_run(folder, config=SHORT["scalar"], at=5):
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, *survival(signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)]
 )
-def test_a_signal_saves_and_stops_and_names_the_command(number, tmp_path, capsys, monkeypatch):
+def test_a_signal_saves_and_stops_and_names_the_command(
+    number, whole, tmp_path, capsys, monkeypatch
+):
     class Shot(Lines):
         def __call__(self, progress):
             if progress.step == 6:
@@ -234,33 +248,30 @@ def test_a_signal_saves_and_stops_and_names_the_command(number, tmp_path, capsys
                     time.sleep(0.01)
 
     before = [signal.getsignal(one) for one in SIGNALS]
-    whole = ["run", "scalar", "--steps", "16", "--out"]
-    assert cli.main([*whole, str(tmp_path / "whole")]) == 0
-    capsys.readouterr()
+    command, expected = whole
     with monkeypatch.context() as patch:
         patch.setattr("thalweg.display.progress_display", Shot)
-        assert cli.main([*whole, str(tmp_path / "run")]) == 128 + number
+        assert cli.main([*command, str(tmp_path / "run")]) == 128 + number
     assert [signal.getsignal(one) for one in SIGNALS] == before  # put back
     assert f"`thalweg resume {tmp_path / 'run'}` continues" in capsys.readouterr().err
     assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "stopped"
     assert cli.main(["plot", str(tmp_path / "run")]) == 0
     assert cli.main(["resume", str(tmp_path / "run")]) == 0
-    assert_same(numbers(tmp_path / "whole"), numbers(tmp_path / "run"))
+    assert_same(expected, numbers(tmp_path / "run"))
     assert cli.main(["resume", str(tmp_path / "run")]) == 0
     assert "nothing to continue" in capsys.readouterr().out
 
 
 @pytest.mark.survival
-def test_budgets_end_a_run_that_can_go_on(tmp_path, capsys):
-    whole = ["run", "scalar", "--steps", "16", "--out"]
-    assert cli.main([*whole, str(tmp_path / "whole")]) == 0
-    assert cli.main([*whole, str(tmp_path / "run"), "--max-evaluations", "40"]) == 0
+def test_budgets_end_a_run_that_can_go_on(whole, tmp_path, capsys):
+    command, expected = whole
+    assert cli.main([*command, str(tmp_path / "run"), "--max-evaluations", "40"]) == 0
     assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "stopped"
     assert "continues" in capsys.readouterr().err
     assert cli.main(["resume", str(tmp_path / "run"), "--max-time", "1e-9"]) == 0
     assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "stopped"
     assert cli.main(["resume", str(tmp_path / "run")]) == 0
-    assert_same(numbers(tmp_path / "whole"), numbers(tmp_path / "run"))
+    assert_same(expected, numbers(tmp_path / "run"))
 
 
 @pytest.mark.survival
