@@ -62,4 +62,5 @@ def programs_do_not_fill_the_memory():
 @pytest.fixture
 def little_is_drawn(monkeypatch):
     """Let runs draw an empty figure: a real one takes longer than a short run."""
-    monkeypatch.setattr("thalweg.runs.figure.plot", lambda dataset: Figure(figsize=(0.1, 0.1)))
+    empty = Figure(figsize=(0.1, 0.1))
+    monkeypatch.setattr("thalweg.runs.figure.plot", lambda dataset, **options: empty)

@@ -244,8 +244,8 @@ def test_a_rise_at_the_start_is_in_the_summary_the_table_the_data_and_the_figure
         line = f"step size {run['step_size']:g}, GFS sharpness: it rises by {rise:.3g} ± "
         assert line in table(summary)
         assert f"from step {begin} to {end}" in table(summary)
-        legend = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert any(f"$t$ = {begin} to {end}" in text for text in legend)
+        noted = [text.get_text() for axes in figure.axes for text in axes.texts]
+        assert any(f"$t$ = {begin} to {end}" in text for text in noted)
 
 
 def test_results_without_places_of_rises_are_drawn_all_the_same(tmp_path):

@@ -121,7 +121,9 @@ def test_a_sweep_stores_what_ended_where(tmp_path):
     assert "depth 2: 360 runs: " in report
     assert "fell at" in report
     figure = plot(data)
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["depth 2", "depth 3"]
+    assert [axes.get_title().strip() for axes in figure.axes[:2]] == ["depth 2", "depth 3"]
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"stability threshold 2", "largest $\\eta$ with a stable minimum"} <= set(shown)
     assert {"final sharpness × $\\eta$", "step size $\\eta$", "share of runs"} <= labels(figure)
     without = ScalarSweepStudy(depth=(2,), starts=5, step_size=(0.3,), steps=9, gfs_steps=0)
     data, _ = without.compute()
@@ -157,7 +159,10 @@ def test_period_doubling_is_where_it_is_known_to_be():
     assert runs[-1]["lyapunov_exponent"] is None or math.isnan(runs[-1]["lyapunov_exponent"])
     lines = config.report({"runs": runs, "seconds": 1.0, "gradient_evaluations": 1}).splitlines()
     assert lines[0] == "from η λ* = 1.8000: period 1"
-    assert "Lyapunov exponent" in labels(plot(data.assign_attrs(experiment="scalar-bifurcation")))
+    figure = plot(data.assign_attrs(experiment="scalar-bifurcation"))
+    assert "Lyapunov exponent" in figure.axes[1].get_title(loc="left")
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"the target: product at a minimum", "above 0: chaos"} <= set(shown)
 
 
 def test_the_plane_holds_flow_lines_minima_and_a_descent_at_the_edge():
@@ -186,7 +191,7 @@ def test_the_plane_holds_flow_lines_minima_and_a_descent_at_the_edge():
     figure = plot(data.assign_attrs(experiment="scalar-plane"))
     assert {"$w_1$", "$w_2$", "gradient descent step $t$"} <= labels(figure)
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "minima flatter than $2/\\eta$" in shown
+    assert "stable ones: flatter than $2/\\eta$" in shown
 
 
 def test_a_path_that_diverges_says_so():

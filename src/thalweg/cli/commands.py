@@ -28,6 +28,7 @@ from thalweg.display import Lenient, lenient_streams, table
 from thalweg.experiments import EXPERIMENTS, Experiment, Study
 from thalweg.runs.budget import Budget
 from thalweg.runs.claim import RunClaim
+from thalweg.runs.figure_options import FigureOptions
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.interruption import Interruption
 from thalweg.runs.stored import experiment_of
@@ -140,26 +141,34 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] not in EXPERIMENTS:
         raise BadInputError(f"unknown experiment {arguments[0]!r}; known: {known}")
     kind = EXPERIMENTS[arguments[0]]
-    parts: list[tuple[str, Any]] = [("output", _Output), ("experiment", kind)]
+    parts: list[tuple[str, Any]] = [
+        ("output", _Output),
+        ("experiment", kind),
+        ("figure", FigureOptions),
+    ]
     if not issubclass(kind, Study):  # which is computed in one go
         parts.insert(1, ("budget", Budget))
     options = dataclasses.make_dataclass("Options", parts, frozen=True, kw_only=True)
     description = (kind.__doc__ or "").partition("\n")[0]
     parsed = parse(options, arguments[1:], f"thalweg run {kind.name}", description)
-    return _run_experiment(parsed.experiment, parsed.output, getattr(parsed, "budget", Budget()))
+    budget = getattr(parsed, "budget", Budget())
+    return _run_experiment(parsed.experiment, parsed.output, budget, parsed.figure)
 
 
-def _run_experiment(config: Experiment, output: _Output, budget: Budget) -> int:
+def _run_experiment(
+    config: Experiment, output: _Output, budget: Budget, figure: FigureOptions
+) -> int:
     with caller_errors():  # before the seconds that importing JAX takes
         config.check()
         budget.check()
+        figure.check()
         claim = RunClaim.of_new_run(config, output.out, overwrite=output.overwrite)
     try:
         with claim.guarding():
             _start_jax()
             from thalweg.runs.runner import prepare_claimed
 
-            return _execute(lambda: prepare_claimed(claim, config, _announce), budget)
+            return _execute(lambda: prepare_claimed(claim, config, _announce), budget, figure)
     except KeyboardInterrupt:
         again = f"; {_resuming(output.out)} begins again" if claim.has_written else ""
         raise KeyboardInterrupt(again) from None
@@ -181,12 +190,14 @@ class _ResumeOptions:
     folder: tyro.conf.Positional[Path]
     force: bool = False
     budget: Budget = dataclasses.field(default_factory=Budget)
+    figure: FigureOptions = dataclasses.field(default_factory=FigureOptions)
 
 
 def _resume(arguments: list[str]) -> int:
     options = parse(_ResumeOptions, arguments, "thalweg resume", None)
     with caller_errors():
         options.budget.check()
+        options.figure.check()
         experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
     _start_jax()
     from thalweg.runs.runner import has_finished, prepare_to_resume, tidy
@@ -203,10 +214,10 @@ def _resume(arguments: list[str]) -> int:
             options.folder, EXPERIMENTS, force=options.force, announce=_announce
         )
 
-    return _execute(prepare, options.budget)
+    return _execute(prepare, options.budget, options.figure)
 
 
-def _execute(prepare: Callable[[], Any], budget: Budget) -> int:
+def _execute(prepare: Callable[[], Any], budget: Budget, figure: FigureOptions) -> int:
     """Run what `prepare` makes ready, and tell how it ended."""
     from thalweg.descent import CheckpointError, Interrupted
     from thalweg.display import progress_display
@@ -224,7 +235,7 @@ def _execute(prepare: Callable[[], Any], budget: Budget) -> int:
                 show(progress)
                 return interruption.signal is not None
 
-            summary = prepared.run(report, budget, _warn)
+            summary = prepared.run(report, budget, _warn, figure)
     except Interrupted:  # what there is was written, as after a signal that was noted
         summary = prepared.claim.folder.read_summary() or {"runs": []}
         interruption.signal = signal.SIGINT
@@ -285,6 +296,7 @@ class _PlotOptions:
     """
 
     folder: tyro.conf.Positional[Path]
+    figure: FigureOptions = dataclasses.field(default_factory=FigureOptions)
 
 
 def _plot(arguments: list[str]) -> int:
@@ -292,7 +304,8 @@ def _plot(arguments: list[str]) -> int:
     from thalweg.runs.figure import save_run_figure
 
     with caller_errors():
-        save_run_figure(options.folder)
+        options.figure.check()
+        save_run_figure(options.folder, options.figure)
     print(f"The figure is in {options.folder}")
     return 0
 

@@ -34,6 +34,13 @@ class DigitsMLP(DescentExperiment):
     widths: tuple[Width, ...] = (64, 64)
     seed: Natural = 0
 
+    @property
+    def title(self) -> str:
+        """Architecture, data, loss."""
+        widths = " and ".join(map(str, self.widths))
+        hidden = f", hidden layers of {widths} units" if self.widths else ""
+        return f"tanh network{hidden}, on {self.samples} handwritten digits, squared loss"
+
     def build(self) -> tuple[Any, Any]:
         """Return the problem, and a start with weights of variance `1/inputs` and zero biases."""
         import jax

@@ -87,6 +87,17 @@ class _Network(DescentExperiment):
         self.chosen.check()
 
     @property
+    def title(self) -> str:
+        """Architecture, data, loss."""
+        options = {one.name: getattr(self.chosen, one.name) for one in fields(self.chosen)}
+        size = " ".join(map(str, options.get("widths", ())))
+        pixels = f" of {self.image_size} × {self.image_size} pixels" if self.image_size else ""
+        return (
+            f"{self.architecture}{f' of widths {size}' if size else ''}, {self.activation}, on "
+            f"{self.samples} images ({self.data}){pixels}, {self.loss} loss"
+        )
+
+    @property
     def chosen(self) -> Architecture:
         """The architecture, with those of its options that were given."""
         kind = self.architectures[self.architecture]

@@ -54,6 +54,11 @@ class Scalar(DescentExperiment):
         object.__setattr__(self, "depth", depth)
         object.__setattr__(self, "init", _default_start(depth) if self.init is None else self.init)
 
+    @property
+    def title(self) -> str:
+        """Depth and target."""
+        return f"scalar network of depth {self.depth}, target {self.target:g}, squared loss"
+
     def check(self) -> None:
         """As for every experiment, and the start."""
         super().check()

@@ -69,6 +69,14 @@ class ScalarBifurcation(Study):
     target: Moderate = 1.0
     seed: Natural = 0
 
+    @property
+    def title(self) -> str:
+        """Depth and starts."""
+        return (
+            f"scalar network of depth {self.depth}: iterates after {self.steps:,} steps from "
+            f"{self.starts} starts for each step size"
+        )
+
     def check(self) -> None:
         """As for every experiment: depth, step sizes, numbers."""
         super().check()

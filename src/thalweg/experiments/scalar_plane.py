@@ -48,6 +48,11 @@ class ScalarPlane(Study):
     steps: Few = 60
     target: Moderate = 1.0
 
+    @property
+    def title(self) -> str:
+        """Depth and target."""
+        return f"scalar network of depth 2, target {self.target:g}"
+
     def check(self) -> None:
         """As for every experiment: start, step sizes, numbers."""
         super().check()

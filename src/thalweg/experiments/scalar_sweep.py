@@ -71,6 +71,14 @@ class ScalarSweepStudy(Study):
     target: Moderate = 1.0
     seed: Natural = 0
 
+    @property
+    def title(self) -> str:
+        """Starts and steps."""
+        return (
+            f"scalar networks: gradient descent, {self.steps:,} steps from each of "
+            f"{self.starts:,} starts, by step size"
+        )
+
     def check(self) -> None:
         """As for every experiment: depths, step sizes, numbers."""
         super().check()

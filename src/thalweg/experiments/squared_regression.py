@@ -55,6 +55,19 @@ class SquaredRegressionExperiment(DescentExperiment):
     depth: Depth = 2
     seed: Natural = 0
 
+    @property
+    def title(self) -> str:
+        """Network, data, loss."""
+        kind = (
+            "squared regression" if self.depth == 2 else f"diagonal network of depth {self.depth}"
+        )
+        if self.data == "diabetes":
+            return f"{kind} on {self.samples or 442} patients, 10 features, squared loss"
+        return (
+            f"{kind} on {self.samples or SAMPLES} {self.data} samples, {self._dimension} features, "
+            "squared loss"
+        )
+
     def check(self) -> None:
         """As for every experiment, and the sizes."""
         super().check()

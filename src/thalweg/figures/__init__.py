@@ -26,10 +26,11 @@ def _import_matplotlib() -> None:
 
 _import_matplotlib()
 
+from thalweg.figures.layout import Layout  # noqa: E402
 from thalweg.figures.registry import FIGURES, plot  # noqa: E402
 from thalweg.figures.run import plot_run  # noqa: E402
 
-__all__ = ["FIGURES", "plot", "plot_run"]
+__all__ = ["FIGURES", "Layout", "plot", "plot_run"]
 
 
 def __dir__() -> list[str]:

@@ -1,19 +1,18 @@
-"""What was measured along a run, as it is to be drawn: values, failures, and which to doubt."""
+"""What was measured along one run, as it is to be drawn: values, failures, and which to doubt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-# Numbers of a flow's status, as documented with `result.nc`: settled (converged, inaccurate,
-# set-valued), and no flow at all (below the level asked for).
-_SETTLED, _BELOW_LEVEL = (0, 1, 7), 9
-_CROSS: dict[str, Any] = {"marker": "x", "markersize": 5, "markeredgewidth": 1.2, "linestyle": ""}
+from thalweg.basics.settled import settled
+
+_BELOW_LEVEL = 9  # no flow at all: nothing to measure, and nothing that failed
+_LEFT = 1e3
+"""A run has left once its loss is this many times that at the start, if it never comes back."""
 
 
 @dataclass(frozen=True)
@@ -24,36 +23,89 @@ class Measured:
     values: NDArray[np.float64]  # NaN where there is none
     errors: NDArray[np.float64]  # likewise
     hollow: NDArray[np.bool_]  # less accurate than asked for, or of unknown error
-    failed: NDArray[np.bool_]  # measured, and nothing came of it
+    failed: NDArray[Any]  # why there is none, where it was measured; else ""
 
 
-def read(dataset: xr.Dataset, name: str, run: int) -> Measured:
-    """Return "sharpness", or that of the flows measured under a name, such as "gfs".
+@dataclass(frozen=True)
+class OneRun:
+    """One run of some results, and how it is called.
 
-    A number whose flow or eigensolver failed, or whose error bar is infinite, is none.
+    Sharpnesses are drawn in units of `unit`: 1, or the stability threshold.
     """
-    variable = variable_of(name)
-    numbers = dataset[variable].isel(run=run)
-    values, unknown = numbers.values.astype(float), np.full(numbers.shape, np.nan)
 
-    def column(name: str) -> NDArray[np.float64]:
-        return dataset[name].isel(run=run).values.astype(float) if name in dataset else unknown
+    data: xr.Dataset  # at one entry of `run`
+    label: str
+    number: int = 0  # among the runs of the results
+    unit: float = 1.0
 
-    errors, status = column(f"{variable}_error"), column(f"{name}_status")
-    has_status = np.isfinite(status)
-    if name == "sharpness":  # its error is a residual, which its status judges
-        errors, settled = unknown, status == 0
-    else:
-        settled = np.isin(status, _SETTLED) & ~np.isinf(errors)
-    is_value = np.isfinite(values) & (settled | ~has_status)
-    hollow = is_value & ((has_status & (status != 0)) | ~np.isfinite(errors))
-    return Measured(
-        steps=dataset[numbers.dims[0]].values,
-        values=np.where(is_value, values, np.nan),
-        errors=errors,
-        hollow=hollow & (name != "sharpness"),
-        failed=has_status & (status != _BELOW_LEVEL) & ~is_value,
-    )
+    @property
+    def threshold(self) -> float:
+        """The stability threshold, in the unit; NaN where none is known."""
+        known = self.data.get("threshold")
+        return float("nan") if known is None else float(known) / self.unit
+
+    def in_thresholds(self) -> "OneRun":
+        """Return the run with sharpnesses in units of the threshold, if that is known."""
+        threshold = self.threshold
+        return replace(self, unit=threshold) if np.isfinite(threshold) else self
+
+    @cached_property
+    def end(self) -> float:
+        """The last step before the loss leaves for good; infinite where it does not."""
+        if "loss" not in self.data:
+            return np.inf
+        loss = self.data["loss"].values
+        near = np.flatnonzero(np.abs(loss) <= _LEFT * np.abs(loss[0]))
+        known = np.flatnonzero(~np.isnan(loss))
+        if not near.size or known[-1] <= near[-1]:
+            return np.inf
+        return float(self.data["step"].values[near[-1]])
+
+    def read(self, name: str) -> Measured:
+        """Return "sharpness", or that of the flows measured under a name, such as "gfs"."""
+        variable, data = variable_of(name), self.data
+        values = settled(data, variable)
+        unknown = np.full(values.shape, np.nan)
+
+        def column(name: str) -> NDArray[np.float64]:
+            return data[name].values.astype(float) if name in data else unknown
+
+        # The error of a sharpness is a residual, which its status judges.
+        errors = unknown if name == "sharpness" else column(f"{variable}_error")
+        status, is_value = column(f"{name}_status"), np.isfinite(values.values)
+        hollow = is_value & ((np.isfinite(status) & (status != 0)) | ~np.isfinite(errors))
+        failed = np.isfinite(status) & (status != _BELOW_LEVEL) & ~is_value
+        return Measured(
+            steps=data[str(values.dims[0])].values,
+            values=values.values / self.unit,
+            errors=errors / self.unit,
+            hollow=hollow & (name != "sharpness"),
+            failed=np.where(failed, _meanings(data, name, status), ""),
+        )
+
+
+def _meanings(data: xr.Dataset, name: str, status: NDArray[np.float64]) -> NDArray[Any]:
+    """Return statuses in words, as the attributes of the results have them."""
+    known = data[f"{name}_status"].attrs if f"{name}_status" in data else {}
+    words = str(known.get("flag_meanings", "")).split()
+    numbers = np.atleast_1d(known.get("flag_values", [])).tolist()
+    named = {number: word.replace("_", " ") for number, word in zip(numbers, words, strict=False)}
+    return np.array([named.get(number, "failed") for number in status.tolist()])
+
+
+def runs_of(dataset: xr.Dataset) -> list[OneRun]:
+    """Return the runs of some results, called by what tells them apart."""
+    number = dataset.sizes["run"]
+    sizes = [f"{size:.4g}" for size in np.atleast_1d(dataset["step_size"].values)]
+    labels = [f"$\\eta$ = {size}" for size in sizes]
+    if "depth" in dataset.coords:
+        depths = np.broadcast_to(dataset["depth"].values, number)
+        labels = [f"depth {depth}, {label}" for depth, label in zip(depths, labels, strict=True)]
+    labels = [
+        label + (f", run {run}" if labels.count(label) > 1 else "")
+        for run, label in enumerate(labels)
+    ]
+    return [OneRun(dataset.isel(run=run), label, run) for run, label in enumerate(labels)]
 
 
 def flows_of(dataset: xr.Dataset) -> list[str]:
@@ -67,19 +119,21 @@ _DEFAULT_LABELS = {"gfs": {"label": "GFS sharpness", "symbol": "\\varphi"}}
 
 
 class FlowLabels(NamedTuple):
-    """How a measurement of flows is called: on an axis, and where its error bar is spoken of."""
+    """How a measurement of flows is called: in words, and by a symbol, if it has one."""
 
-    axis: str
-    symbol: str
+    words: str
+    symbol: str | None
+
+    @property
+    def short(self) -> str:
+        """What a legend calls it."""
+        return f"the {self.words}" if self.symbol is None else f"${self.symbol}$"
 
 
 def flow_labels(dataset: xr.Dataset, name: str) -> FlowLabels:
     """Return how flows are called: what the measurement says of its value, else its name."""
     attributes = _DEFAULT_LABELS.get(name, {}) | dataset[variable_of(name)].attrs
-    label, symbol = attributes.get("label", f"{name} sharpness"), attributes.get("symbol")
-    if symbol is None:
-        return FlowLabels(label, f"the {label}")
-    return FlowLabels(f"{label} ${symbol}(w_t)$", f"${symbol}$")
+    return FlowLabels(attributes.get("label", f"{name} sharpness"), attributes.get("symbol"))
 
 
 def variable_of(name: str) -> str:
@@ -91,19 +145,3 @@ def isolated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which values have no neighbour, so that no line shows them."""
     known: NDArray[np.bool_] = np.concatenate([[False], np.isfinite(values), [False]])
     return known[1:-1] & ~known[:-2] & ~known[2:]
-
-
-def draw_failures(axes: Axes, measured: Measured, run: int, colour: Any) -> None:
-    """Draw a cross at the axis wherever a measurement failed; those of several runs in rows."""
-    steps = measured.steps[measured.failed]
-    if steps.size:
-        height = np.full(steps.size, 0.04 * run)
-        where = axes.get_xaxis_transform()
-        axes.plot(steps, height, color=colour, transform=where, clip_on=False, zorder=5, **_CROSS)
-
-
-def failure_handles(dataset: xr.Dataset, names: list[str], runs: int, colour: Any) -> list[Artist]:
-    """Return the legend entry of crosses, if there are any."""
-    if not any(np.any(read(dataset, name, run).failed) for name in names for run in range(runs)):
-        return []
-    return [Line2D([], [], color=colour, label="failed: no value", **_CROSS)]

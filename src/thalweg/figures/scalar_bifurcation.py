@@ -3,43 +3,48 @@
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE, edges, letter
+from thalweg.figures.layout import Layout, title_of
+from thalweg.figures.style import COLOURS, DASHES, GREY, edges, letter, style
 
-_ROWS = 500
+_ROWS, _WIDTH = 500, 6.4
+_SHARE = 1 / 1.35  # of the height in the width
 
 
-def plot_scalar_bifurcation(dataset: xr.Dataset) -> Figure:
+def plot_scalar_bifurcation(dataset: xr.Dataset, layout: Layout | None = None) -> Figure:
     """Draw what gradient descent ends up on, and its Lyapunov exponent, against the step size.
 
     From results of `scalar-bifurcation`: `product(run, start, step)`, `exponent(run, start)`, and
     the coordinate `scaled_step_size(run)`.
     """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    layout = layout or Layout()
+    width = layout.width or _WIDTH
+    with mpl.rc_context(style(width / 2)):
+        figure = Figure(figsize=(width, 1), layout="constrained")
         upper, lower = figure.subplots(2, sharex=True, height_ratios=(2.6, 1))
-        _draw_products(upper, dataset)
-        _draw_exponents(lower, dataset)
-        letter([upper, lower])
+        handles = _draw_products(upper, dataset) | _draw_exponents(lower, dataset)
+        letter([upper, lower], ["long-run iterates", "Lyapunov exponent"])
         for axes in (upper, lower):
             axes.axvline(2, color="black", linestyle=DASHES, linewidth=1.0)
         sizes = dataset["scaled_step_size"].values
         if sizes.min() < sizes.max():
             lower.set_xlim(sizes.min(), sizes.max())
-        lower.set_xlabel(
-            "step size times the sharpness of the flattest minimum, $\\eta\\,\\lambda^*$"
-        )
+        lower.set_xlabel("step size × sharpness of the flattest minimum, $\\eta\\,\\lambda^*$")
         figure.align_ylabels([upper, lower])
-        figure.suptitle(
-            f"{dataset.attrs['experiment']}, depth {dataset.attrs['depth']}", fontsize=10
-        )
-    return figure
+        dashed = Line2D([], [], color="black", linestyle=DASHES, linewidth=1.0)
+        handles = {"2: beyond, no minimum is stable ($\\lambda^* > 2/\\eta$)": dashed} | handles
+        title = title_of(dataset)
+        if "title" not in dataset.attrs:
+            title += f", depth {dataset.attrs['depth']}"
+        return layout.finish(figure, title, handles, _SHARE * width)
 
 
-def _draw_products(axes: Axes, dataset: xr.Dataset) -> None:
+def _draw_products(axes: Axes, dataset: xr.Dataset) -> dict[str, Artist]:
     columns = dataset["scaled_step_size"].values
     values = dataset["product"].values.reshape(len(columns), -1)
     known = np.isfinite(values)
@@ -50,21 +55,27 @@ def _draw_products(axes: Axes, dataset: xr.Dataset) -> None:
         bins=(edges(columns), _ROWS), cmin=1, norm=LogNorm(), cmap=shades, rasterized=True,
     )  # fmt: skip
     axes.axhline(dataset.attrs["target"], color=GREY, linewidth=0.6, zorder=0)
-    axes.set_ylabel("iterates $\\pi(w_t)$ in the long run")
-    axes.annotate(
-        "last stable minimum", (2, 1), (4, -4), xycoords=("data", "axes fraction"),
-        textcoords="offset points", ha="left", va="top", fontsize=8,
-    )  # fmt: skip
+    axes.set_ylabel("product $\\pi(w_t)$")
+    return {
+        "product of the parameters, darker where it is more often": Line2D(
+            [], [], color=shades(200)
+        ),
+        "the target: product at a minimum": Line2D([], [], color=GREY, linewidth=0.6),
+    }
 
 
-def _draw_exponents(axes: Axes, dataset: xr.Dataset) -> None:
+def _draw_exponents(axes: Axes, dataset: xr.Dataset) -> dict[str, Artist]:
     sizes, exponent = dataset["scaled_step_size"].values, dataset["exponent"].values
     for run in exponent.T:
         axes.plot(sizes, run, ".", color=GREY, markersize=1.5)
         axes.plot(sizes, np.where(run > 0, run, np.nan), ".", color=COLOURS[1], markersize=1.5)
     axes.axhline(0, color="black", linewidth=0.6)
-    axes.text(0.01, 0.95, "chaos", color=COLOURS[1], transform=axes.transAxes, va="top", fontsize=8)
     known = exponent[np.isfinite(exponent)]
     if known.size:
         axes.set_ylim(max(-1.0, float(known.min())) - 0.05, float(known.max()) + 0.1)
-    axes.set_ylabel("Lyapunov exponent")
+    axes.set_ylabel("exponent")
+    entries = {"exponent below 0: a cycle or a minimum": GREY, "above 0: chaos": COLOURS[1]}
+    return {
+        text: Line2D([], [], color=colour, marker=".", linestyle="")
+        for text, colour in entries.items()
+    }

@@ -3,16 +3,20 @@
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from thalweg.figures.style import COLOURS, DASHES, GREY, STYLE, letter
+from thalweg.figures.layout import Layout, title_of
+from thalweg.figures.style import COLOURS, DASHES, GREY, STEPS, letter, style
+
+_WIDTH = 6.4
 
 
-def plot_scalar_plane(dataset: xr.Dataset) -> Figure:
+def plot_scalar_plane(dataset: xr.Dataset, layout: Layout | None = None) -> Figure:
     """Draw flow lines, the GFS sharpness as shades, the minima, and paths of descent.
 
     The GFS sharpness is constant along flow lines: its level lines are flow lines. From results of
@@ -21,19 +25,19 @@ def plot_scalar_plane(dataset: xr.Dataset) -> Figure:
     `minimum(minimum_point, coordinate)` and its `minimum_sharpness`, and the coordinates
     `step_size(run)`, `threshold(run)`.
     """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 7.4), layout="constrained")
+    layout = layout or Layout()
+    width = layout.width or _WIDTH
+    with mpl.rc_context(style(width / 2)):
+        figure = Figure(figsize=(width, 1), layout="constrained")
         plane, below = figure.subplots(2, height_ratios=(4, 1))
         _draw_plane(figure, plane, dataset)
         handles = _draw_paths(plane, below, dataset)
         size = float(dataset["plane_axis"].max())
         plane.set(xlim=(0, size), ylim=(0, size), aspect="equal")
         plane.set(xlabel="$w_1$", ylabel="$w_2$")
-        below.set(xlabel="gradient descent step $t$", ylabel="$\\varphi(w_t)$")
-        letter([plane, below])
-        figure.legend(handles=handles, loc="outside lower center", ncols=2)
-        figure.suptitle(str(dataset.attrs["experiment"]), fontsize=10)
-    return figure
+        below.set(xlabel=STEPS, ylabel="$\\varphi(w_t)$")
+        letter([plane, below], ["the plane of the two parameters", "GFS sharpness along the paths"])
+        return layout.finish(figure, title_of(dataset), handles, 1.05 * width)
 
 
 def _draw_plane(figure: Figure, axes: Axes, dataset: xr.Dataset) -> None:
@@ -74,13 +78,14 @@ def _draw_flow_line(axes: Axes, side: NDArray[np.float64], size: float) -> None:
         )  # fmt: skip
 
 
-def _draw_paths(plane: Axes, below: Axes, dataset: xr.Dataset) -> list[Line2D]:
-    handles = [
-        Line2D([], [], color=COLOURS[0], linewidth=0.8, label="gradient flow"),
-        Line2D([], [], color="black", label="minima"),
-        Line2D([], [], color=COLOURS[2], linewidth=5, alpha=0.6,
-               label="minima flatter than $2/\\eta$"),
-    ]  # fmt: skip
+def _draw_paths(plane: Axes, below: Axes, dataset: xr.Dataset) -> dict[str, Artist]:
+    handles: dict[str, Artist] = {
+        "gradient flow": Line2D([], [], color=COLOURS[0], linewidth=0.8),
+        "minima: $w_1 w_2$ is the target": Line2D([], [], color="black"),
+        "stable ones: flatter than $2/\\eta$": Line2D(
+            [], [], color=COLOURS[2], linewidth=5, alpha=0.6
+        ),
+    }
     for run, size in enumerate(dataset["step_size"].values):
         colour = (COLOURS[1], COLOURS[3], COLOURS[5], COLOURS[4])[run % 4]
         path = dataset["w"].isel(run=run).values
@@ -92,7 +97,6 @@ def _draw_paths(plane: Axes, below: Axes, dataset: xr.Dataset) -> list[Line2D]:
             float(dataset["threshold"][run]), color="black" if run == 0 else colour,
             linestyle=DASHES, linewidth=1.0,
         )  # fmt: skip
-        label = f"gradient descent, $\\eta$ = {size:.6g}"
-        handles.append(Line2D([], [], color=colour, marker="o", markersize=3, label=label))
-    handles.append(Line2D([], [], color=GREY, linestyle=DASHES, label="threshold $2/\\eta$"))
-    return handles
+        label = f"gradient descent, step size $\\eta$ = {size:.6g}"
+        handles[label] = Line2D([], [], color=colour, marker="o", markersize=3)
+    return handles | {"stability threshold $2/\\eta$": Line2D([], [], color=GREY, linestyle=DASHES)}

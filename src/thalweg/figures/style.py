@@ -1,4 +1,4 @@
-"""What all figures share: colours, type, resolution."""
+"""What all figures share: colours, type, resolution, letters."""
 
 from collections.abc import Iterable
 from string import ascii_lowercase
@@ -12,27 +12,35 @@ from numpy.typing import NDArray
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 GREY = "0.35"
 DASHES = (0, (5, 3))
-STYLE: Any = {  # matplotlib types its keys as one literal of hundreds
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.labelsize": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "axes.formatter.use_mathtext": True,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "text.usetex": False,
-    "figure.dpi": 100,
-}
-DPI = 200
+STEPS = "gradient descent step $t$"
 
 
-def letter(panels: Iterable[Axes]) -> None:
-    """Call panels (a), (b), ... at their upper left corners."""
-    for name, axes in zip(ascii_lowercase, panels, strict=False):
-        axes.set_title(f"({name})", loc="left", fontweight="bold")
+def style(panel_width: float) -> Any:  # matplotlib types its keys as one literal of hundreds
+    """Return matplotlib's settings for panels of a width in inches, whose type fits them."""
+    size = float(np.clip(5.8 + panel_width, 7, 9))
+    return {
+        "font.family": "DejaVu Sans",
+        "font.size": size,
+        "axes.labelsize": size,
+        "axes.titlesize": size,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.8,
+        "axes.formatter.use_mathtext": True,
+        "legend.fontsize": size - 1,
+        "legend.frameon": False,
+        "text.usetex": False,
+        "figure.dpi": 100,
+        "figure.titlesize": size + 1,
+        "pdf.fonttype": 42,  # whole fonts, as publishers ask for
+        "svg.hashsalt": "thalweg",  # equal files of equal runs
+    }
+
+
+def letter(panels: Iterable[Axes], words: Iterable[str]) -> None:
+    """Call panels (a), (b), ... at their upper left corners, and say in words what each shows."""
+    for name, axes, text in zip(ascii_lowercase, panels, words, strict=False):
+        axes.set_title(f"$\\bf{{({name})}}$ {text}", loc="left")
 
 
 def edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from thalweg.runs.summary import SETTLED as SETTLED_FLOWS
+from thalweg.basics.settled import settled
 from thalweg.runs.wording import describe_rise
 
 LEVEL = 1e-6
@@ -153,18 +153,9 @@ def _stays_under(data: xr.Dataset) -> Claim:
 
 def _known(data: xr.Dataset, name: str) -> NDArray[np.float64]:
     """Return what is known of a variable; a sharpness only where eigensolver or flow settled."""
-    values: NDArray[np.float64] = data[name].values.astype(float)
-    known = np.isfinite(values)
-    status, settled = _SETTLED_BY.get(name, ("", []))
-    if status in data:
-        known &= np.isin(data[status].values, settled)
-    return values[known]
-
-
-_SETTLED_BY = {
-    "sharpness": ("sharpness_status", [0.0]),
-    "gfs_sharpness": ("gfs_status", SETTLED_FLOWS),
-}
+    found = data[name] if name == "loss" else settled(data, name)
+    values: NDArray[np.float64] = found.values.astype(float)
+    return values[np.isfinite(values)]
 
 
 def _rises(values: NDArray[np.float64]) -> int:

@@ -29,6 +29,11 @@ class Experiment(ABC):
     summary: ClassVar[str]
     figure: ClassVar[str]
 
+    @property
+    def title(self) -> str:
+        """What is run, in the words of a figure's title."""
+        return self.name
+
     def check(self) -> None:
         """Raise a ValueError, with what to change, for the first option that makes no sense.
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from thalweg.runs import dataset_file
 from thalweg.runs.atomic_write import TEMPORARY, atomic_write
+from thalweg.runs.figure_options import FORMATS
 from thalweg.runs.lock import LOCK, lock_holder
 from thalweg.runs.strict_json import parse_object, to_json
 from thalweg.runs.versions import versions
@@ -149,6 +150,11 @@ class RunFolder:
             if is_checkpoint(entry.name):
                 remove(entry)
 
+    def remove_figures(self) -> None:
+        """Remove the figure, in whatever formats it is there."""
+        for name in FORMATS:
+            self.figure.with_suffix(f".{name}").unlink(missing_ok=True)
+
     def remove_temporaries(self) -> None:
         """Remove what writes that were killed have left."""
         for entry in self.path.iterdir():
@@ -195,14 +201,15 @@ class RunFolder:
         # Without a summary the figure is one drawn on the way, which may stay.
         if target in (self.config, self.dataset) and self.summary.exists():
             self.summary.unlink()
-            self.figure.unlink(missing_ok=True)
+            self.remove_figures()
         if not self.holds_old_run:
             if target == self.checkpoint and target.exists():
                 os.replace(target, self.checkpoint_before)
             return
         self.summary.unlink(missing_ok=True)
         self.remove_checkpoint()
-        for old in (self.figure, self.dataset, self.config):
+        self.remove_figures()
+        for old in (self.dataset, self.config):
             if old != target:
                 old.unlink(missing_ok=True)
         for entry in self.path.iterdir():

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from thalweg.basics.settled import settled as settled  # its public name is here
 from thalweg.runs import dataset_file
 from thalweg.runs.folder import DATASET, RunFolder
 

@@ -16,6 +16,7 @@ from thalweg.runs.budget import Budget
 from thalweg.runs.claim import RunClaim
 from thalweg.runs.experiment import DescentExperiment, Experiment, Study
 from thalweg.runs.figure import save_run_figure
+from thalweg.runs.figure_options import FigureOptions
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.lock import Lock
 from thalweg.runs.results import load
@@ -42,6 +43,7 @@ def run(
     overwrite: bool = False,
     report: Report | None = None,
     budget: Budget | None = None,
+    figure: FigureOptions | None = None,
 ) -> dict[str, Any]:
     """Run an experiment and leave `config.json`, `result.nc`, `summary.json` and `figure.png`.
 
@@ -63,6 +65,8 @@ def run(
         KeyboardInterrupt goes on its way).
     budget
         What the run may take.
+    figure
+        How `figure.png` is drawn, and in which formats beside it.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def run(
     thalweg.runs.lock.InUseError
         Another process runs in the folder.
     """
-    return prepare(config, folder, overwrite=overwrite).run(report, budget)
+    return prepare(config, folder, overwrite=overwrite).run(report, budget, figure=figure)
 
 
 def resume(
@@ -235,6 +239,7 @@ class Prepared:
         report: Report | None = None,
         budget: Budget | None = None,
         warn: Announce | None = None,
+        figure: FigureOptions | None = None,
     ) -> dict[str, Any]:
         """Compute, or descend, measure and save; write; return what `summary.json` holds.
 
@@ -242,12 +247,14 @@ class Prepared:
         writes what there is, and then raises a `descent.Interrupted`. An error before the run has
         begun leaves the folder, and an old run in it, as they were.
         """
+        figure = figure or FigureOptions()
+        figure = replace(figure, format=("png", *figure.format))
         try:
             with self.claim.guarding():
                 if isinstance(self.config, DescentExperiment):
-                    return self._descend(self.config, report, budget or Budget(), warn)
+                    return self._descend(self.config, report, budget or Budget(), warn, figure)
                 assert isinstance(self.config, Study)
-                return self._compute(self.config)
+                return self._compute(self.config, figure)
         finally:
             self.claim.release()
 
@@ -257,6 +264,7 @@ class Prepared:
         report: Report | None,
         budget: Budget,
         warn: Announce | None,
+        figure: FigureOptions,
     ) -> dict[str, Any]:
         saver = Saver(self.claim, config, self.start, warn)
         seconds, most = (
@@ -289,7 +297,7 @@ class Prepared:
             interrupt, result = caught, caught.run
         summary = summarise(config.name, result)
         dataset, summary = config.conclude(with_rises(result.dataset, summary), summary)
-        self._write(dataset, summary)
+        self._write(dataset, summary, figure)
         if descent.RunStatus.STOPPED not in result.status:
             try:
                 self.claim.folder.remove_checkpoint()
@@ -299,7 +307,7 @@ class Prepared:
             raise interrupt
         return summary
 
-    def _compute(self, config: Study) -> dict[str, Any]:
+    def _compute(self, config: Study, figure: FigureOptions) -> dict[str, Any]:
         began = time.perf_counter()
         dataset, runs = config.compute()
         summary = {
@@ -308,13 +316,13 @@ class Prepared:
             "seconds": time.perf_counter() - began,
             "gradient_evaluations": sum(run["gradient_evaluations"] for run in runs),
         }
-        self._write(dataset, summary)
+        self._write(dataset, summary, figure)
         return summary
 
-    def _write(self, dataset: xr.Dataset, summary: dict[str, Any]) -> None:
+    def _write(self, dataset: xr.Dataset, summary: dict[str, Any], figure: FigureOptions) -> None:
         folder = self.claim.folder
         self.claim.begin(stored(self.config))
         folder.write_dataset(dataset.assign_attrs(attributes_of(self.config)), summary)
         # From the stored results, before the summary, which says that the folder is complete.
-        save_run_figure(folder.path)
+        save_run_figure(folder.path, figure)
         folder.write_summary(summary)

@@ -103,7 +103,7 @@ class Saver:
 
 def attributes_of(config: Experiment) -> dict[str, str]:
     """Return the attributes by which a dataset says what it is of, and which figure draws it."""
-    return {"experiment": config.name, "figure": config.figure}
+    return {"experiment": config.name, "figure": config.figure, "title": config.title}
 
 
 def stamp(config: Mapping[str, Any]) -> dict[str, Any]:

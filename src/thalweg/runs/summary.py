@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from thalweg import descent
+from thalweg.basics.settled import CONVERGED, SETTLED, settled
 from thalweg.flow.solution import Status
 from thalweg.verdict import Monotonicity, monotonicity
 
@@ -40,7 +41,6 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
     advice = [] if status is descent.RunStatus.COMPLETED else [run.message[number]]
     advice += _advice(data, "sharpness", descent.EigenStatus, "Sharpness at")
     gfs, unconverged, of_flows = _of_flows(data, GFS)
-    converged = float(descent.EigenStatus.CONVERGED)
     entry: dict[str, Any] = {
         "step_size": float(data["step_size"]),
         "threshold": _number(data["threshold"]),
@@ -48,12 +48,12 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
         "status": status.value,
         "final": {
             "loss": _last(data["loss"]),
-            "sharpness": _final(data, "sharpness", "sharpness_status", [converged]),
+            "sharpness": _final(data, "sharpness", "sharpness_status", CONVERGED),
             "gfs_sharpness": gfs["sharpness"],
             "gfs_sharpness_error": gfs["sharpness_error"],
         },
         "unconverged": {
-            "sharpness": int((data["sharpness_status"] > converged).sum()),
+            "sharpness": int((data["sharpness_status"] > 0).sum()),
             "gfs_sharpness": unconverged,
         },
         "monotonicity": gfs["monotonicity"],
@@ -96,15 +96,10 @@ def _of_flows(data: xr.Dataset, name: str) -> tuple[dict[str, Any], int, list[st
     return entry | {"monotonicity": judged(data, name).summary()}, unconverged, advice
 
 
-SETTLED = [float(status) for status in Status if status.is_settled]
-"""The numbers of the statuses of flows that have a value."""
-
-
 def judged(data: xr.Dataset, name: str = GFS) -> Monotonicity:
     """Return what is known of the monotonicity of `<name>_sharpness` along one run."""
     measured = _measured(data, name)
-    settled = measured[f"{name}_status"].isin(SETTLED)
-    values = measured[f"{name}_sharpness"].where(settled)
+    values = settled(measured, f"{name}_sharpness")
     errors, steps = measured[f"{name}_sharpness_error"], measured[f"{name}_step"]
     falls, fall_errors = (measured.get(f"{name}_{known}") for known in ("fall", "fall_error"))
     return monotonicity(values, errors, at=steps, falls=falls, fall_errors=fall_errors)
@@ -135,14 +130,16 @@ def _measured(data: xr.Dataset, name: str) -> xr.Dataset:
     return data.sel({f"{name}_step": data[f"{name}_status"].notnull()})
 
 
-def _final(data: xr.Dataset, variable: str, status: str, settled: Sequence[float]) -> float | None:
+def _final(
+    data: xr.Dataset, variable: str, status: str, with_value: Sequence[float]
+) -> float | None:
     """Return what was measured last; `None` if that has not settled, or if nothing was measured.
 
     Below the level of a truncated sharpness there is nothing to measure.
     """
     codes, values = data[status].values, data[variable].values
     last = np.flatnonzero(np.isfinite(codes) & (codes != Status.BELOW_LEVEL))[-1:]
-    known = values[last][np.isin(codes[last], settled) & np.isfinite(values[last])]
+    known = values[last][np.isin(codes[last], with_value) & np.isfinite(values[last])]
     return float(known[0]) if known.size else None
 
 

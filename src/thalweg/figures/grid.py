@@ -1,0 +1,157 @@
+"""Quantities of several runs in a grid of panels: runs side by side, or one below the other."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from thalweg.figures.layout import Layout
+from thalweg.figures.limits import loss_limits, sharpness_limits, span_steps
+from thalweg.figures.marks import draw_marks
+from thalweg.figures.measured import OneRun, flow_labels, flows_of
+from thalweg.figures.panels import (
+    Handles,
+    bars_handle,
+    draw_errors,
+    draw_flows,
+    draw_loss,
+    draw_sharpness,
+)
+from thalweg.figures.style import STEPS, letter, style
+
+LABELS = 0.6
+"""Inches left of panels, for the labels of their axes."""
+
+_LINE_WIDTH = 0.014  # inches
+_ERRORS = 0.55  # height of a panel of error bars, in others
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A quantity: in words, as the label of an axis, how it is drawn, and how high."""
+
+    words: str
+    label: str
+    draw: Callable[[Axes, OneRun], Handles]
+    height: float = 1.0
+
+    @property
+    def headline(self) -> str:
+        """All that it is called."""
+        return self.words if self.label == self.words else f"{self.words} {self.label}"
+
+
+def beside(
+    runs: Sequence[OneRun], layout: Layout, width: float, title: str, **shared: Any
+) -> Figure:
+    """Draw a column for each run; `shared` says which axes they share, as matplotlib's does."""
+    panel_width = (width - LABELS) / len(runs)
+    height = float(np.clip(0.55 * panel_width, 1.15, 2.0))
+    with mpl.rc_context(style(panel_width)):
+        panels = panels_of(runs, height)
+        figure = Figure(figsize=(width, 1), layout="constrained")
+        cells = figure.subplots(
+            len(panels), len(runs), squeeze=False, **shared,
+            height_ratios=[panel.height for panel in panels],
+        )  # fmt: skip
+        handles = _fill(cells, runs, panels, layout)
+        for axes, run in zip(cells[0], runs, strict=True):
+            axes.set_title(f"{_headline(run, panel_width)}\n")  # above that of the first panel
+        letter(cells[:, 0], [panel.words for panel in panels])
+        for axes, panel in zip(cells[:, 0], panels, strict=True):
+            axes.set_ylabel(panel.label)
+        for axes in cells[-1]:
+            axes.set_xlabel(STEPS if panel_width > 2 else "step $t$")
+        figure.align_ylabels(list(cells[:, 0]))
+        total = sum(panel.height * height + 0.3 for panel in panels)
+        return layout.finish(figure, title, handles, total + 0.5)
+
+
+def beneath(runs: Sequence[OneRun], layout: Layout, width: float, title: str) -> Figure:
+    """Draw a row for each run, with as many quantities as there is room for, the last ones."""
+    height = float(np.clip(9 / len(runs), 0.6, 1.2))
+    with mpl.rc_context(style(width / 4)):
+        panels = panels_of(runs, None)[-max(1, int(width / 1.9)) :]
+        figure = Figure(figsize=(width, 1), layout="constrained")
+        cells = figure.subplots(len(runs), len(panels), squeeze=False, sharex=True).T
+        handles = _fill(cells, runs, panels, layout)
+        letter(cells[:, 0], [panel.headline for panel in panels])
+        for axes, run in zip(cells[0], runs, strict=True):
+            axes.set_ylabel(run.label)
+        for axes in cells[:, -1]:
+            axes.set_xlabel("step $t$" if len(panels) > 1 else STEPS)
+        figure.align_ylabels(list(cells[0]))
+        return layout.finish(figure, title, handles, len(runs) * (height + 0.1) + 0.5)
+
+
+def panels_of(runs: Sequence[OneRun], height: float | None) -> list[Panel]:
+    """Return the panels of what was measured.
+
+    Where error bars are thinner than the line, in panels of a height in inches, they have their
+    own; without a height they have none.
+    """
+    data, is_scaled = runs[0].data, runs[0].unit != 1
+
+    def label(symbol: str) -> str:
+        return f"$\\eta {symbol}/2$" if is_scaled else f"${symbol}(w_t)$"
+
+    found = []
+    if "loss" in data:
+        found.append(Panel("loss", "$L(w_t)$", draw_loss))
+    if "sharpness" in data:
+        found.append(Panel("sharpness", label("\\lambda"), draw_sharpness))
+    for name in flows_of(data):
+        words, symbol = flow_labels(data, name)
+        draw = partial(draw_flows, name=name)
+        found.append(Panel(words, label(symbol) if symbol else words, draw))
+        if height is not None and any(_is_thin(run, name, height) for run in runs):
+            draw = partial(draw_errors, name=name)
+            short = f"${symbol}$" if symbol else "it"
+            found.append(Panel(f"error bar of {short}", "relative", draw, _ERRORS))
+    return found
+
+
+def _fill(
+    cells: NDArray[Any], runs: Sequence[OneRun], panels: Sequence[Panel], layout: Layout
+) -> Handles:
+    """Draw all panels, `cells[panel, run]`; return what the legend is to explain."""
+    handles: Handles = {}
+    for panel, row in zip(panels, cells, strict=True):
+        for axes, run in zip(row, runs, strict=True):
+            handles |= panel.draw(axes, run)
+            if panel.draw is draw_loss and (limits := loss_limits(runs)) is not None:
+                axes.set_ylim(limits)
+                axes.label_outer()
+    for run, column in zip(runs, cells.T, strict=True):
+        handles |= draw_marks(list(column), run)
+    flows = flows_of(runs[0].data)
+    if not any(panel.height == _ERRORS for panel in panels):
+        for name in flows:
+            handles |= bars_handle(runs, name)
+    span_steps(cells.ravel(), runs, flows, layout.log_steps)
+    return handles
+
+
+def _is_thin(run: OneRun, name: str, height: float) -> bool:
+    """Whether half of the error bars, or more, are thinner than the line in a panel of a height."""
+    measured = run.read(name)
+    limits = sharpness_limits(run, measured)
+    bars = measured.errors[np.isfinite(measured.errors) & (measured.errors > 0)]
+    if limits is None or not bars.size:
+        return False
+    return float(np.median(2 * bars)) * height < _LINE_WIDTH * (limits[1] - limits[0])
+
+
+def _headline(run: OneRun, width: float) -> str:
+    """Return how a run is called, with its threshold, in as many lines as it needs."""
+    threshold = run.threshold * run.unit
+    if not np.isfinite(threshold):
+        return run.label
+    gap = ", " if width > 1.9 else "\n"
+    return f"{run.label}{gap}$2/\\eta$ = {threshold:.4g}"
