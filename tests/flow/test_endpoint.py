@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 
 import thalweg as tw
 from cases import RECURRENT, deep_linear, elman, recurrent, terms
+from dense import hessian
 from marks import slow
 from thalweg.flow import Stabilized, Status
 from thalweg.problems import flatten
@@ -16,7 +17,7 @@ from thalweg.problems import flatten
 
 def top(loss, w):
     """Return the largest eigenvalue of the dense Hessian at `w`."""
-    return float(np.linalg.eigvalsh(np.asarray(jax.hessian(loss)(jnp.asarray(w))))[-1])
+    return float(np.linalg.eigvalsh(hessian(loss, jnp.asarray(w)))[-1])
 
 
 def covers(found, right):

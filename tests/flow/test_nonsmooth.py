@@ -7,6 +7,7 @@ import pytest
 
 import thalweg as tw
 from cases import activated_network, squared_regression
+from dense import hessian, residuals_and_jacobian
 from marks import slow
 from thalweg.flow import Kinked, Status
 from thalweg.flow.gradient_jumps import has_gradient_jumps
@@ -59,17 +60,17 @@ def test_on_a_smooth_loss_the_bar_covers_the_closed_form():
 def independent_limit(problem, w):
     """Follow the flow by short steps of Euler's method, then take Gauss-Newton limits."""
     flat, v = flatten(problem, w)
-    step = 0.2 / float(np.linalg.eigvalsh(np.asarray(jax.hessian(flat)(v)))[-1])
+    step = 0.2 / float(np.linalg.eigvalsh(hessian(flat, v))[-1])
     euler = jax.jit(
         lambda v: jax.lax.fori_loop(0, 20_000, lambda _, v: v - step * jax.grad(flat)(v), v)
     )
     for _ in range(10):
         v = euler(v)
     for _ in range(3):
-        jacobian = np.asarray(jax.jacobian(flat.residuals)(v))
-        v = v - np.linalg.lstsq(jacobian, np.asarray(flat.residuals(v)), rcond=1e-10)[0]
+        residuals, jacobian = map(np.asarray, residuals_and_jacobian(flat, v))
+        v = v - np.linalg.lstsq(jacobian, residuals, rcond=1e-10)[0]
     assert float(flat(v)) < 1e-12
-    return float(np.linalg.eigvalsh(np.asarray(jax.hessian(flat)(v)))[-1])
+    return float(np.linalg.eigvalsh(hessian(flat, v))[-1])
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def test_sharpness_is_that_of_a_hessian_by_differences(predict, w, loss):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_samples_do_not_influence_each_other(name):
-    predict, w = NETWORKS[name]
+    predict, w = jax.jit(NETWORKS[name][0]), NETWORKS[name][1]
     together = predict(w, X)
     assert together.shape == (5, 3)
     one_by_one = [predict(w, X[i : i + 1])[0] for i in range(5)]

@@ -11,6 +11,7 @@ import thalweg as tw
 from marks import slow
 from thalweg.flow import Exponential, Stabilized
 from thalweg.problems import flatten
+from thalweg.problems.compiling import compiled
 
 X = jnp.linspace(-1.0, 1.0, 6)[:, None]
 Y = jnp.sin(2 * X)
@@ -140,15 +141,20 @@ def test_models_that_cannot_do_everything_end_where_the_plain_one_does(name, met
     assert tw.sharpness(problem, WEIGHTS) == pytest.approx(tw.sharpness(same, WEIGHTS), rel=1e-6)
 
 
+@compiled
+def products_and_matrix(flat, w, u):
+    r, product, transpose = flat.jacobian(w)
+    return r, product(w), transpose(u), flat.jacobian_matrix(w)
+
+
 @pytest.mark.slow
 def test_the_whole_jacobian_is_that_of_the_products():
     for predict, y in MODELS.values():
         flat, w = flatten(tw.Supervised(predict, FEATURES, y), WEIGHTS)
-        r, product, transpose = flat.jacobian(w)
-        matrix, u = flat.jacobian_matrix(w), jnp.arange(1.0, 5.0)
+        r, image, back, matrix = products_and_matrix(flat, w, u := jnp.arange(1.0, 5.0))
         assert (r.dtype, matrix.dtype) == (w.dtype, w.dtype)
-        np.testing.assert_allclose(matrix @ w, product(w), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(matrix.T @ u, transpose(u), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(matrix @ w, image, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(matrix.T @ u, back, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow
