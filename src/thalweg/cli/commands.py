@@ -45,6 +45,7 @@ commands:
   resume DIR                 continue a run that was stopped, killed or is out of its budget, from
                              its last checkpoint; the numbers are those of an uninterrupted run
   plot DIR                   draw DIR/figure.png from the stored results, also while the run goes on
+  plot DIR DIR --out FIGURE  draw runs side by side
   reproduce --out DIR        run the paper's three settings and judge its claims in a report;
                              --quick takes at most 3 minutes on two cores, --full hours
   list                       list the experiments
@@ -287,27 +288,40 @@ def _warn(message: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _PlotOptions:
-    """Draw the figure of a run again, from its stored results.
+    """Draw the figure of a run again, from its stored results; or of several runs side by side.
 
     Attributes
     ----------
     folder
-        Folder of the run.
+        Folder of the run, or several, each of which becomes a column.
+    out
+        Of several folders: the name of the figure, without an ending.
+    overwrite
+        Replace the figure of that name.
     """
 
-    folder: tyro.conf.Positional[Path]
+    folder: tyro.conf.Positional[tuple[Path, ...]]
+    out: Path | None = None
+    overwrite: bool = False
     figure: FigureOptions = dataclasses.field(default_factory=FigureOptions)
 
 
 def _plot(arguments: list[str]) -> int:
     options = parse(_PlotOptions, arguments, "thalweg plot", None)
-    from thalweg.runs.figure import save_run_figure
+    folders, out = options.folder, options.out
+    if not folders:
+        raise BadInputError("name the folder of a run: `thalweg plot PATH`")
+    if len(folders) > 1 and out is None:
+        raise BadInputError("several folders become one figure: name it by --out PATH")
+    from thalweg.runs.figure import save_run_figure, save_side_by_side
 
     with caller_errors():
         options.figure.check()
-        save_run_figure(options.folder, options.figure)
-    print(f"The figure is in {options.folder}")
-    return 0
+        if out is None:
+            save_run_figure(folders[0], options.figure)
+            return _print(f"The figure is in {folders[0]}")
+        paths = save_side_by_side(folders, out, options.figure, overwrite=options.overwrite)
+    return _print(f"The figure is {', '.join(map(str, paths))}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -29,8 +29,9 @@ _import_matplotlib()
 from thalweg.figures.layout import Layout  # noqa: E402
 from thalweg.figures.registry import FIGURES, plot  # noqa: E402
 from thalweg.figures.run import plot_run  # noqa: E402
+from thalweg.figures.several import overview, side_by_side  # noqa: E402
 
-__all__ = ["FIGURES", "Layout", "plot", "plot_run"]
+__all__ = ["FIGURES", "Layout", "overview", "plot", "plot_run", "side_by_side"]
 
 
 def __dir__() -> list[str]:

@@ -134,7 +134,7 @@ def _fill(
     if not any(panel.height == _ERRORS for panel in panels):
         for name in flows:
             handles |= bars_handle(runs, name)
-    span_steps(cells.ravel(), runs, flows, layout.log_steps)
+    span_steps(cells, runs, flows, layout.log_steps)
     return handles
 
 

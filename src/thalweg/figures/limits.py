@@ -79,28 +79,35 @@ def make_room(axes: Axes, lines: int) -> None:
 
 
 def span_steps(
-    panels: Iterable[Axes], runs: Sequence[OneRun], flows: Sequence[str], log_steps: bool | None
+    columns: NDArray[Any], runs: Sequence[OneRun], flows: Sequence[str], log_steps: bool | None
 ) -> None:
-    """Choose the axis of steps: logarithmic (but for step 0) if asked for, or if all is early."""
-    last = _last_step(runs)
+    """Choose the axis of steps: logarithmic (but for step 0) if asked for, or if all is early.
+
+    `columns` are panels, of shape `(..., len(runs))`.
+    """
     is_log = happens_early(runs, flows) if log_steps is None else log_steps
-    for axes in panels:
-        if is_log:
-            axes.set_xscale("symlog", linthresh=1, linscale=0.4)
-            axes.set_xlim(-0.3, 1.2 * last)
-        else:
-            axes.set_xlim(-0.02 * last, 1.02 * last)
+    for run, column in zip(runs, columns.T, strict=True):
+        last = _last_step(run)
+        for axes in column.ravel():
+            if is_log:
+                axes.set_xscale("symlog", linthresh=1, linscale=0.4)
+                axes.set_xlim(-0.3, 1.2 * last)
+            else:
+                axes.set_xlim(-0.02 * last, 1.02 * last)
 
 
-def _last_step(runs: Sequence[OneRun]) -> float:
-    axes = [(run.data, axis) for run in runs for axis in run.data.dims]
-    return max(float(data[axis][-1]) for data, axis in axes if str(axis).endswith("step"))
+def _last_step(run: OneRun) -> float:
+    axes = [str(axis) for axis in run.data.dims if str(axis).endswith("step")]
+    return max(float(run.data[axis][-1]) for axis in axes)
 
 
 def happens_early(runs: Sequence[OneRun], flows: Sequence[str]) -> bool:
     """Whether most of what happens in all runs happens in the first tenth of their steps."""
-    last = _last_step(runs)
-    return all(_most_by(*curve) <= _EARLY * last for run in runs for curve in _curves(run, flows))
+    return all(
+        _most_by(*curve) <= _EARLY * _last_step(run)
+        for run in runs
+        for curve in _curves(run, flows)
+    )
 
 
 def _curves(run: OneRun, flows: Sequence[str]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:

@@ -2,13 +2,15 @@
 
 import io
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from thalweg.figures import plot
+from thalweg.figures import Layout, plot, side_by_side
 from thalweg.figures.style import style
+from thalweg.runs.atomic_write import atomic_write
 from thalweg.runs.figure_options import FigureOptions
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.results import load
@@ -24,17 +26,52 @@ def save_run_figure(folder: str | os.PathLike[str], options: FigureOptions | Non
     """
     options = options or FigureOptions()
     dataset, run_folder = load(folder).dataset, RunFolder.open(folder)
-    try:
-        figure = plot(dataset, **options.layout)
-        contents = {name: encoded(figure, name, options.dpi) for name in options.formats}
-    # A dataset of others may lack anything, or hold something else under the same name.
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{run_folder.dataset} cannot be drawn: {reason}") from error
+    contents = _drawn(lambda: plot(dataset, **options.layout), options, run_folder.dataset)
     for name, content in contents.items():
         with run_folder.atomic_write(run_folder.figure.with_suffix(f".{name}")) as temporary:
             temporary.write_bytes(content)
     return run_folder.figure.with_suffix(f".{options.formats[0]}")
+
+
+def save_side_by_side(
+    folders: Sequence[Path], out: Path, options: FigureOptions, *, overwrite: bool
+) -> list[Path]:
+    """Draw the runs in several folders, a column for each, called as the folder is.
+
+    The figure is written to `out`, with the endings of its formats, which are returned.
+
+    Raises
+    ------
+    FileExistsError
+        If there is such a file, and `overwrite` is false.
+    ValueError
+        Where there is nothing that can be drawn, or two folders have one name; and as `load`.
+    """
+    datasets = {folder.resolve().name: load(folder).dataset for folder in folders}
+    if len(datasets) < len(folders):
+        raise ValueError("two of the folders have the same name, which is that of a column")
+    paths = [out.with_name(f"{out.name}.{name}") for name in options.formats]
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; pass --overwrite or choose another --out")
+    layout = Layout(**options.layout)
+    contents = _drawn(lambda: side_by_side(datasets, layout), options, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for path, content in zip(paths, contents.values(), strict=True):
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+    return paths
+
+
+def _drawn(draw: Callable[[], Figure], options: FigureOptions, what: Path) -> dict[str, bytes]:
+    """Return the files of a figure by their formats, or raise a ValueError."""
+    try:
+        figure = draw()
+        return {name: encoded(figure, name, options.dpi) for name in options.formats}
+    # A dataset of others may lack anything, or hold something else under the same name.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{what} cannot be drawn: {reason}") from error
 
 
 def encoded(figure: Figure, name: str, dpi: int) -> bytes:
