@@ -1,14 +1,15 @@
 # `make demo`: the main job. `make test`: linter, type checker, and tests of every kind, in minutes.
 # `make test-all`: all tests; `make test-rest`: those that `make test` leaves out.
-# Each sets up its own environment.
+# `make docs`: the site, in site/. Each sets up its own environment.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+EXTRAS := $(VENV)/.extras
 DEMO   ?= runs/digits-mlp
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo check test test-all test-rest format clean
+.PHONY: demo check test test-all test-rest docs format clean
 
 demo: $(STAMP)
 	$(BIN)/thalweg run digits-mlp --out $(DEMO) --overwrite
@@ -21,11 +22,18 @@ check: $(STAMP)
 test: check
 	$(PYTEST) -m "not slow and not survival"
 
-test-all: check
+test-all: check $(EXTRAS)
 	$(PYTEST)
 
-test-rest: $(STAMP)
+test-rest: $(EXTRAS)
 	$(PYTEST) -m "slow or survival"
+
+# Notebooks are run: what they write, and what is compiled for them, is left in .docs.
+docs: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.docs/jax
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(EXTRAS)
+	mkdir -p .docs
+	cd .docs && $(abspath $(BIN))/mkdocs build --strict --config-file ../mkdocs.yml
 
 format: $(STAMP)
 	$(BIN)/ruff format .
@@ -36,5 +44,9 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
+$(EXTRAS): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .docs site .pytest_cache .mypy_cache .ruff_cache

@@ -21,3 +21,10 @@ def test_python_blocks_run(capsys):
 def test_the_example_is_the_one_of_the_readme():
     example = (ROOT / "examples" / "own_loss.py").read_text(encoding="utf-8")
     assert BLOCKS[0].strip() in example
+
+
+def test_it_is_short_and_what_it_links_to_is_there():
+    assert len(README.splitlines()) <= 120
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", README)
+    assert "docs/assets/digits-mlp.png" in links
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -4,6 +4,7 @@ import pytest
 from matplotlib.image import imread
 
 from drawn import edge_of_stability
+from thalweg.figures import plot
 from thalweg.runs import RunFolder
 from thalweg.runs.figure import save_run_figure
 from thalweg.runs.figure_options import FigureOptions
@@ -70,3 +71,7 @@ def test_figures_of_an_old_run_are_removed_with_it(folder):
 def test_options_that_make_no_sense_are_refused(options, said):
     with pytest.raises(ValueError, match=said):
         FigureOptions(**options).check()
+
+
+def test_a_notebook_shows_a_figure_by_itself():
+    assert plot(edge_of_stability())._repr_png_().startswith(b"\x89PNG")

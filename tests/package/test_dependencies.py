@@ -43,7 +43,11 @@ def declared(*lists):
 
 
 EXTRAS = PROJECT["optional-dependencies"]
-FOR_USE = [PROJECT["dependencies"], *(of for name, of in EXTRAS.items() if name != "dev")]
+OF_DEVELOPERS = ("dev", "docs")
+FOR_USE = [
+    PROJECT["dependencies"],
+    *(of for name, of in EXTRAS.items() if name not in OF_DEVELOPERS),
+]
 
 
 def test_the_package_declares_what_it_imports_and_nothing_else():
@@ -56,3 +60,13 @@ def test_what_tests_import_is_declared_too():
     known = declared(*FOR_USE, EXTRAS["dev"])
     assert imported("tests", "benchmarks", "examples") <= known
     assert declared(EXTRAS["dev"]) - declared(*FOR_USE) - TOOLS <= imported("tests", "benchmarks")
+
+
+def test_what_the_site_needs_is_declared_too():
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    plugins = {name for name in ("mkdocs-jupyter", "mkdocstrings") if f"- {name}:" in settings}
+    kernel = "ipykernel" if "kernel_name: python3" in settings else ""
+    theme = "mkdocs-material" if "name: material" in settings else ""
+    fonts = "ziamath" if "ziamath.fonts" in (ROOT / "docs/theme/hooks.py").read_text() else ""
+    imported_there = imported("docs") - declared(*FOR_USE) - {"mkdocs"}
+    assert declared(EXTRAS["docs"]) == imported_there | plugins | {kernel, theme, fonts}

@@ -8,7 +8,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from thalweg.figures.layout import Layout
@@ -23,7 +22,7 @@ from thalweg.figures.panels import (
     draw_loss,
     draw_sharpness,
 )
-from thalweg.figures.style import STEPS, letter, style
+from thalweg.figures.style import STEPS, Figure, letter, style
 
 LABELS = 0.6
 """Inches left of panels, for the labels of their axes."""

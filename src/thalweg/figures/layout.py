@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import xarray as xr
 from matplotlib.artist import Artist
-from matplotlib.figure import Figure
+
+from thalweg.figures.style import Figure
 
 _CHARACTER, _LINE = 0.0079, 0.0195  # width and height in inches, by points of the type
 

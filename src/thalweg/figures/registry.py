@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import xarray as xr
-from matplotlib.figure import Figure
 
 from thalweg.figures.layout import Layout
 from thalweg.figures.run import plot_run
 from thalweg.figures.scalar_bifurcation import plot_scalar_bifurcation
 from thalweg.figures.scalar_plane import plot_scalar_plane
 from thalweg.figures.scalar_sweep import plot_scalar_sweep
+from thalweg.figures.style import Figure
 
 FIGURES: dict[str, Callable[..., Figure]] = {
     "run": plot_run,

@@ -2,11 +2,11 @@
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from thalweg.figures.grid import LABELS, beneath, beside
 from thalweg.figures.layout import Layout, title_of
 from thalweg.figures.measured import flows_of, runs_of, variable_of
+from thalweg.figures.style import Figure
 
 _ALONE, _BESIDE = 6.4, 2.5  # widths in inches: of all, of one of several
 _MOST_BESIDE, _MOST_BENEATH = 4, 12

@@ -6,11 +6,10 @@ import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from thalweg.figures.layout import Layout, title_of
-from thalweg.figures.style import COLOURS, DASHES, GREY, edges, letter, style
+from thalweg.figures.style import COLOURS, DASHES, GREY, Figure, edges, letter, style
 
 _ROWS, _WIDTH = 500, 6.4
 _SHARE = 1 / 1.35  # of the height in the width

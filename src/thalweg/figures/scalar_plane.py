@@ -6,12 +6,11 @@ import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from thalweg.figures.layout import Layout, title_of
-from thalweg.figures.style import COLOURS, DASHES, GREY, STEPS, letter, style
+from thalweg.figures.style import COLOURS, DASHES, GREY, STEPS, Figure, letter, style
 
 _WIDTH = 6.4
 

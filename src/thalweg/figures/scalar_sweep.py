@@ -8,12 +8,11 @@ import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from thalweg.figures.layout import Layout, title_of
-from thalweg.figures.style import DASHES, edges, letter, style
+from thalweg.figures.style import DASHES, Figure, edges, letter, style
 
 # Stable minima in blues and greens, the rest in warm colours and greys; each with what it means.
 _OUTCOMES = {

@@ -1,9 +1,11 @@
 """What all figures share: colours, type, resolution, letters."""
 
 from collections.abc import Iterable
+from io import BytesIO
 from string import ascii_lowercase
 from typing import Any
 
+import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
@@ -13,6 +15,15 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 GREY = "0.35"
 DASHES = (0, (5, 3))
 STEPS = "gradient descent step $t$"
+
+
+class Figure(matplotlib.figure.Figure):
+    """A figure that notebooks show by itself: it is none of pyplot's, which they look after."""
+
+    def _repr_png_(self) -> bytes:
+        drawn = BytesIO()
+        self.savefig(drawn, format="png")
+        return drawn.getvalue()
 
 
 def style(panel_width: float) -> Any:  # matplotlib types its keys as one literal of hundreds

@@ -48,15 +48,15 @@ def length_of(count: float) -> float:
 class RKC2(diffrax.AbstractAdaptiveSolver[Any]):
     """Runge–Kutta–Chebyshev method of order 2 for `y' = f(t, y)` with a symmetric Jacobian.
 
-    Parameters
+    The method is first-same-as-last: a step of `s` stages costs `s` evaluations, the last of them
+    at its end. Dense output is cubic Hermite.
+
+    Attributes
     ----------
     spectral_radius
         An upper bound on the magnitude of the eigenvalues of `∂f/∂y`: a number, or a callable
         `(t, y, args) -> number`. The embedded error estimate can vanish just inside the stability
         limit, so it is no substitute for this bound.
-
-    The method is first-same-as-last: a step of `s` stages costs `s` evaluations, the last of them
-    at its end. Dense output is cubic Hermite.
 
     Examples
     --------

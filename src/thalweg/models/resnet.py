@@ -26,6 +26,10 @@ def resnet_init(
 ) -> dict[str, Any]:
     """Return parameters of a network like ResNet (He et al. 2016, pre-activation).
 
+    Weights are normal with variance `1/inputs`, those of `C₂` with that divided by the number of
+    all blocks: in place of a normalisation, the sum over blocks then starts of order one. Biases
+    are zero.
+
     Parameters
     ----------
     image
@@ -36,10 +40,6 @@ def resnet_init(
         Number of blocks `x + C₂ a(C₁ a(x))` in each stage, `C` convolutions of 3 × 3 pixels. In
         the first block of a stage `C₁` brings the channels to their new number, and `x` gets
         channels of zeros (He et al.'s option A).
-
-    Weights are normal with variance `1/inputs`, those of `C₂` with that divided by the number of
-    all blocks: in place of a normalisation, the sum over blocks then starts of order one. Biases
-    are zero.
     """
     if any(after < before for before, after in pairwise(channels)):
         raise ValueError(f"channels of a resnet must not decrease, got {tuple(channels)}")

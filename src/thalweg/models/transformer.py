@@ -29,6 +29,9 @@ def transformer_init(
 ) -> dict[str, Any]:
     """Return parameters of a transformer encoder (Dosovitskiy et al. 2021, pre-normalisation).
 
+    Weights are normal with variance `1/inputs` (LeCun), positions with variance `1/width`; gains
+    are one and biases zero.
+
     Parameters
     ----------
     image
@@ -40,9 +43,6 @@ def transformer_init(
     depth
         Number of blocks: attention, then a fully connected network with `2 width` hidden units,
         each behind a layer normalisation with gains and biases, each added to its input.
-
-    Weights are normal with variance `1/inputs` (LeCun), positions with variance `1/width`; gains
-    are one and biases zero.
     """
     height, across, channels = image
     if height % patch or across % patch:

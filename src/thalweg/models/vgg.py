@@ -27,6 +27,8 @@ def vgg_init(
 ) -> dict[str, Any]:
     """Return parameters of a network like VGG (Simonyan and Zisserman 2015).
 
+    Weights are normal with variance `1/inputs` (LeCun), biases are zero.
+
     Parameters
     ----------
     image
@@ -38,8 +40,6 @@ def vgg_init(
         Their number in each stage.
     hidden
         Widths of the hidden layers of the fully connected network at the end.
-
-    Weights are normal with variance `1/inputs` (LeCun), biases are zero.
     """
     height, width, depth = image
     stages = []

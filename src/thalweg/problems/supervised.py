@@ -16,6 +16,8 @@ from thalweg.problems.problem import Params, Problem
 class Supervised(Problem):
     """`L(w) = loss(predict(w, x), y)` over the whole data set.
 
+    Floating-point data are cast to the dtype of the parameters.
+
     Parameters
     ----------
     predict
@@ -28,8 +30,6 @@ class Supervised(Problem):
         `"squared"`: `1/(2n) Σ (outputs - y)²`, summed over samples and outputs;
         `"cross_entropy"`: the mean over samples of `-log softmax(outputs)[y]`;
         or a callable `(outputs, y) -> scalar`.
-
-    Floating-point data are cast to the dtype of the parameters.
 
     Examples
     --------

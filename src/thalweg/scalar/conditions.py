@@ -150,6 +150,8 @@ def one_step_condition(w: ArrayLike, step_size: ArrayLike, target: ArrayLike = 1
     target
         `y > 0`, a scalar.
 
+    Examples
+    --------
     >>> import numpy as np
     >>> found = one_step_condition(np.array([[2.0, 0.4], [3.0, 3.0]]), 0.125)
     >>> found.holds.tolist()  # from (3, 3) gradient descent steps exactly on the saddle (0, 0)

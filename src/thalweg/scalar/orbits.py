@@ -43,6 +43,8 @@ def scalar_orbits(
     skip, keep
         Iterates to leave out, and to keep after them.
 
+    Examples
+    --------
     >>> orbits = scalar_orbits([[3.0, 1.0]], 0.1, skip=0, keep=2)
     >>> orbits.w[0].round(4).tolist()  # (3 - 1) * (1, 3) / 10 less
     [[3.0, 1.0], [2.8, 0.4]]

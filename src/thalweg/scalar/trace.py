@@ -6,11 +6,12 @@ the rest), until it is lost, or until it ends. `rigorous` finds the same in ball
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
 from thalweg.scalar.calls import nan_checks_off
@@ -68,11 +69,22 @@ class Trace:
     bits: int = 53  # precision of the ball arithmetic; 53 for float64
 
 
+class Iterates(NamedTuple):
+    """Iterates of gradient descent, shape `(steps + 1, D)`, and what is known at each."""
+
+    w: Float[Array, "T depth"]
+    flow: ScalarLimits
+    one_step: OneStep
+    convergence: Convergence
+    steepness: Float[Array, " T"]  # `η λ(w_t)`
+    is_finite: Bool[Array, " T"]
+
+
 @partial(jax.jit, static_argnums=2)
-def _along(
+def followed(
     w0: Float[Array, " depth"], step_size: Float[Array, ""], steps: int, target: Float[Array, ""]
-) -> tuple[ScalarLimits, OneStep, Convergence, Array, Array]:
-    """Return what is known at each iterate: also `η λ(w_t)`, and whether all is finite."""
+) -> Iterates:
+    """Follow gradient descent, and evaluate all that is known in closed form on the way."""
 
     def step(w: Array, _: None) -> tuple[Array, Array]:
         return gradient_step(w, step_size, target)[0], w
@@ -80,11 +92,14 @@ def _along(
     last, ws = jax.lax.scan(step, w0, None, length=steps)
     ws = jnp.concatenate([ws, last[None]])
     flow = solve_coordinates_first(ws.T, target)
-    one = one_step_condition(ws, step_size, target)
-    many = convergence_condition(ws, step_size, target)
-    steepness = step_size * top_eigenvalue(ws.T, target)[0]
-    is_finite = jnp.isfinite(flow.sharpness) & jnp.all(jnp.isfinite(ws), axis=1)
-    return flow, one, many, steepness, is_finite
+    return Iterates(
+        w=ws,
+        flow=flow,
+        one_step=one_step_condition(ws, step_size, target),
+        convergence=convergence_condition(ws, step_size, target),
+        steepness=step_size * top_eigenvalue(ws.T, target)[0],
+        is_finite=jnp.isfinite(flow.sharpness) & jnp.all(jnp.isfinite(ws), axis=1),
+    )
 
 
 def _first(mask: NDArray[np.bool_]) -> int | None:
@@ -98,8 +113,8 @@ def trace_float64(run: ScalarRun) -> Trace:
     """
     eta, y = (jnp.asarray(a, jnp.float64) for a in (run.step_size, run.target))
     with nan_checks_off():  # where there is no limit, or no bracket, there is no number
-        found = _along(jnp.asarray(run.w0), eta, run.steps, y)
-    flow, one, many, steepness, is_finite = jax.device_get(found)
+        found = followed(jnp.asarray(run.w0), eta, run.steps, y)
+    _, flow, one, many, steepness, is_finite = jax.device_get(found)
     lost, lost_at, settled = "", _first(~is_finite | flow.is_saddle), _first(many.holds)
     if settled is not None and (lost_at is None or settled < lost_at):
         lost_at = None

@@ -1,0 +1,87 @@
+# %% [markdown]
+# # Gallery
+#
+# Every kind of figure, drawn here from small runs that take seconds; the
+# command that makes each one at full size stands above it.
+
+# %%
+import jax
+
+from thalweg import figures
+from thalweg.experiments import ScalarBifurcation, ScalarPlane, ScalarSweepStudy
+
+jax.config.update("jax_enable_x64", True)
+
+
+def drawn(study):
+    """Compute a study, and draw it."""
+    dataset, _ = study.compute()
+    return figures.plot(
+        dataset.assign_attrs(experiment=study.name, figure=study.figure)
+    )
+
+
+# %% [markdown]
+# ## A run
+#
+# `thalweg run scalar --out DIR`: loss, sharpness, and GFS sharpness φ against
+# $2/\eta$.
+
+# %%
+import thalweg as tw
+
+network, start = (
+    tw.ScalarNetwork(depth=4),
+    jax.numpy.array([3.0, 1.5, 0.4, 0.2]),
+)
+measured = [tw.Sharpness(every=1), tw.GFSSharpness(every=2)]
+run = tw.descend(
+    network, start, step_size=0.25, steps=200, measurements=measured
+)
+figures.plot(run.dataset)
+
+# %% [markdown]
+# ## Several step sizes
+#
+# `thalweg run scalar --out DIR --step-size 0.15 0.2 0.25`
+
+# %%
+run = tw.descend(
+    network,
+    start,
+    step_size=[0.15, 0.2, 0.25],
+    steps=100,
+    measurements=measured,
+)
+figures.plot(run.dataset)
+
+# %% [markdown]
+# ## The plane of two parameters
+#
+# `thalweg run scalar-plane --out DIR`: flow lines, along which φ is constant,
+# the minima, and a descent that zigzags across them.
+
+# %%
+drawn(ScalarPlane())
+
+# %% [markdown]
+# ## Where runs end
+#
+# `thalweg run scalar-sweep --out DIR`: outcomes of descents from many starts,
+# by step size, and the sharpness at which they end. Those at the edge end just
+# under $2/\eta$.
+
+# %%
+drawn(ScalarSweepStudy(depth=(2, 3), step_sizes=40, starts=300, steps=2000))
+
+# %% [markdown]
+# ## Past the last minimum
+#
+# `thalweg run scalar-bifurcation --out DIR`: period doubling and chaos.
+
+# %%
+drawn(ScalarBifurcation(step_sizes=400, steps=10_000))
+
+# %% [markdown]
+# The figures of networks are those of runs; the one on the [first
+# page](index.md) is that of `make demo`.
