@@ -7,7 +7,6 @@ import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from thalweg.figures.grid import LABELS, beside
@@ -15,7 +14,7 @@ from thalweg.figures.layout import Layout
 from thalweg.figures.limits import make_room, sharpness_limits, span_steps
 from thalweg.figures.measured import OneRun, flow_labels, flows_of, runs_of
 from thalweg.figures.panels import Handles, draw_flows
-from thalweg.figures.style import COLOURS, STEPS, style
+from thalweg.figures.style import COLOURS, STEPS, Figure, style
 
 _PANEL, _HEIGHT, _MOST_ABREAST = 2.5, 1.5, 4  # inches, inches, panels
 _PALE = "0.72"
