@@ -1,5 +1,6 @@
 """The reproduction: claims judged from stored results, rises looked at again, the report."""
 
+import base64
 import math
 import re
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ from thalweg.reproduce import reproduction
 from thalweg.reproduce.cases import Case, Size, cases
 from thalweg.reproduce.claims import Verdict, judge, reaches_edge
 from thalweg.reproduce.confirmation import Confirmation, confirm_rise
+from thalweg.reproduce.report import PAPER_URL
 from thalweg.runs import RunFolder, load, runner
 from thalweg.runs.stored import command_of
 from thalweg.verdict import monotonicity
@@ -216,9 +218,20 @@ def test_the_reports_hold_everything_and_nothing_from_outside(tiny, tmp_path):
         assert claim.statement in page
         assert claim.statement in text
     assert command_of(TINY.config, "DIR") in page
-    assert set(re.findall(r'src="([^"]{10})', page)) == {"data:image"}
-    assert "http" not in page
+    assert re.findall(r'"(http[^"]*)"', page) == [PAPER_URL]  # a link, and nothing that is loaded
+    assert "url(" not in page
     assert "<study>" not in page
+    ids = set(re.findall(r' id="([^"]*)"', page))
+    links = set(re.findall(r'href="#([^"]*)"', page))
+    assert links <= ids
+    assert {"overview", "verdicts", "tiny", "figure-tiny", "tiny-1-1", "cost", "paper"} <= links
+    drawings = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', page)
+    assert len(drawings) == 2  # the overview first
+    assert all(b"</svg>" in base64.b64decode(drawing) for drawing in drawings)
+    assert page.index('id="figure-overview"') < page.index('id="verdicts"')
+    assert page.count("<strong>GFS sharpness</strong>") == 1
+    assert "![Overview" in text
+    assert (tmp_path / "out" / "overview.png").exists()
     assert (tmp_path / "out" / "tiny" / "figure.png").exists()
     assert len(lines) == 2
 

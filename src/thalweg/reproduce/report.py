@@ -15,12 +15,13 @@ from thalweg.reproduce.claims import Claim, Verdict
 from thalweg.runs.versions import versions
 from thalweg.runs.wording import describe_number
 
-HTML, MARKDOWN = "report.html", "report.md"
+HTML, MARKDOWN, OVERVIEW = "report.html", "report.md", "overview.png"
 PAPER = (
     "I. Kreisler, M. Shpigel Nacson, D. Soudry, Y. Carmon: Gradient Descent Monotonically "
     "Decreases the Sharpness of Gradient Flow Solutions in Scalar Networks and Beyond, ICML 2023, "
     "arXiv 2305.13064"
 )
+PAPER_URL = "https://arxiv.org/abs/2305.13064"
 _COLUMNS = ("step size", "2/η", "steps", "status", "loss", "sharpness", "φ", "φ · η/2")
 
 
@@ -67,14 +68,17 @@ class CaseResult:
     description: str
     command: str
     folder: str  # relative to the report
-    figure: bytes  # a PNG
+    figure: bytes  # an SVG
     runs: list[RunResult]  # one for each step size
     seconds: float
     gradient_evaluations: float
 
 
-def filled(name: str, heading: str, cases: list[CaseResult]) -> str:
-    """Return the report `HTML`, its figures inside, or `MARKDOWN`, with those of the folders."""
+def filled(name: str, heading: str, cases: list[CaseResult], overview: bytes) -> str:
+    """Return the report `HTML`, its figures inside, or `MARKDOWN`, with those of the folders.
+
+    `overview` is an SVG; beside the `MARKDOWN` it is expected as `OVERVIEW`.
+    """
     templates = Environment(
         loader=PackageLoader("thalweg.reproduce"),
         autoescape=select_autoescape(),
@@ -99,5 +103,8 @@ def filled(name: str, heading: str, cases: list[CaseResult]) -> str:
         },
         made_with=f"{known}; {platform.machine()}, {platform.system()}",
         paper=PAPER,
+        paper_url=PAPER_URL,
+        overview=overview,
+        overview_name=OVERVIEW,
         bars=bars,
     )

@@ -8,20 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import xarray as xr
+from matplotlib.figure import Figure
 
 from thalweg.descent import Interrupted
 from thalweg.experiments import EXPERIMENTS
+from thalweg.figures import overview, plot
 from thalweg.problems import Problem
 from thalweg.problems.compiling import compiled
 from thalweg.reproduce.cases import Case, Size, cases
 from thalweg.reproduce.claims import judge
 from thalweg.reproduce.confirmation import confirm_rise
-from thalweg.reproduce.report import HTML, MARKDOWN, CaseResult, RunResult, filled
+from thalweg.reproduce.report import HTML, MARKDOWN, OVERVIEW, CaseResult, RunResult, filled
 from thalweg.runs.atomic_write import atomic_write
-from thalweg.runs.folder import CONFIG, FIGURE, RunFolder
-from thalweg.runs.results import load
+from thalweg.runs.figure import encoded
+from thalweg.runs.folder import CONFIG, RunFolder
+from thalweg.runs.results import StoredRun, load
 from thalweg.runs.runner import Report, has_finished, prepare, prepare_to_resume
 from thalweg.runs.stored import command_of, stored
+
+DPI = 150
+"""Dots per inch of figures in the reports, of what is not drawn by lines."""
 
 _OVERHEAD = 8.0  # seconds for compiling and drawing, a case
 HEADING = "Gradient descent and the sharpness of gradient flow solutions"
@@ -62,6 +69,7 @@ def reproduce(
         A `KeyboardInterrupt`, once what there is has been reported.
     """
     folder, done = Path(folder), []
+    drawn: dict[str, xr.Dataset] = {}
     kept = begun(folder, size, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     for case in cases(size):
@@ -79,8 +87,10 @@ def reproduce(
                 prepare(case.config, path, overwrite=overwrite).run(report)
         except Interrupted as caught:
             interrupt = caught
-        done.append(_result(case, path))
-        _write(folder, size, done)
+        result = load(path)
+        done.append(_result(case, result))
+        drawn[case.title] = result.dataset
+        _write(folder, size, done, overview(drawn))
         announce(f"{case.title}: {_verdicts(done[-1])}; {time.perf_counter() - began:.0f} s")
         if interrupt is not None:
             raise interrupt
@@ -138,8 +148,7 @@ def _holds(case: Case, path: Path) -> bool:
     return RunFolder.open(path).read_config() == stored(case.config)
 
 
-def _result(case: Case, path: Path) -> CaseResult:
-    stored = load(path)
+def _result(case: Case, stored: StoredRun) -> CaseResult:
     assert stored.summary is not None
     runs = []
     for number, summary in enumerate(stored.summary["runs"]):
@@ -151,18 +160,19 @@ def _result(case: Case, path: Path) -> CaseResult:
         description=case.description,
         command=command_of(case.config, "DIR"),
         folder=case.folder,
-        figure=(path / FIGURE).read_bytes(),
+        figure=encoded(plot(stored.dataset, title=""), "svg", DPI),
         runs=runs,
         seconds=stored.summary["seconds"],
         gradient_evaluations=stored.summary["gradient_evaluations"],
     )
 
 
-def _write(folder: Path, size: Size, done: list[CaseResult]) -> None:
-    heading = f"{HEADING}: {size.value} reproduction"
-    for name in (HTML, MARKDOWN):
+def _write(folder: Path, size: Size, done: list[CaseResult], overview: Figure) -> None:
+    heading, drawn = f"{HEADING}: {size.value} reproduction", encoded(overview, "svg", DPI)
+    pages = {name: filled(name, heading, done, drawn).encode() for name in (HTML, MARKDOWN)}
+    for name, content in {**pages, OVERVIEW: encoded(overview, "png", DPI)}.items():
         with atomic_write(folder / name) as temporary:
-            temporary.write_text(filled(name, heading, done), encoding="utf-8")
+            temporary.write_bytes(content)
 
 
 def _verdicts(result: CaseResult) -> str:
