@@ -108,7 +108,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(thalweg, tmp_path):
     [
         (
             ["run", "no-such", "--out", "OUT"],
-            "'no-such'; known: digits-mlp, network, scalar, scalar-plane",
+            "'no-such'; known: digits-mlp, network, scalar, scalar-depths",
         ),
         (["run", "--out", "OUT"], "name an experiment right after `run`; known: digits-mlp"),
         (["run"], "name an experiment"),
@@ -218,6 +218,7 @@ def test_list_and_help(thalweg, capsys):
         "digits-mlp",
         "network",
         "scalar",
+        "scalar-depths",
         "scalar-plane",
         "scalar-sweep",
         "scalar-bifurcation",

@@ -11,6 +11,7 @@ from thalweg.experiments.digits_mlp import DigitsMLP
 from thalweg.experiments.network import Network
 from thalweg.experiments.scalar import Scalar
 from thalweg.experiments.scalar_bifurcation import ScalarBifurcation
+from thalweg.experiments.scalar_depths import ScalarDepths
 from thalweg.experiments.scalar_plane import ScalarPlane
 from thalweg.experiments.scalar_sweep import ScalarSweepStudy
 from thalweg.experiments.squared_regression import SquaredRegressionExperiment
@@ -22,6 +23,7 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
         DigitsMLP,
         Network,
         Scalar,
+        ScalarDepths,
         ScalarPlane,
         ScalarSweepStudy,
         ScalarBifurcation,
@@ -38,6 +40,7 @@ __all__ = [
     "Network",
     "Scalar",
     "ScalarBifurcation",
+    "ScalarDepths",
     "ScalarPlane",
     "ScalarSweepStudy",
     "SquaredRegressionExperiment",

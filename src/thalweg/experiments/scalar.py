@@ -22,7 +22,8 @@ class Scalar(DescentExperiment):
     ----------
     depth
         Number of layers, at least 2: that of the start where one is given, else 4. For every depth
-        a start is made, whose largest parameter is 3 and whose product is 0.36.
+        a start is made, whose largest parameter is 3 and whose product is 0.36. (Several side by
+        side: `thalweg run scalar-depths`.)
     init
         The parameters at the start, one number per layer.
     target

@@ -10,7 +10,7 @@ from thalweg.basics.checks import Few, Moderate
 from thalweg.basics.lazy import Lazy
 from thalweg.basics.memory import check_fits
 from thalweg.runs.experiment import Study
-from thalweg.runs.wording import describe_number, describe_rise
+from thalweg.runs.wording import describe_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,17 +101,7 @@ class ScalarPlane(Study):
 
     def report(self, summary: dict[str, Any]) -> str:
         """Return one line for each path."""
-        lines = []
-        for run in summary["runs"]:
-            final, counts = run["final"], run["monotonicity"]
-            rise = describe_rise(counts)
-            lines.append(
-                f"step size {run['step_size']:g}, 2/η = {run['threshold']:.5g}: {run['status']}, "
-                f"loss {describe_number(final['loss'], '.5g')}, "
-                f"GFS sharpness {describe_number(final['gfs_sharpness'], '.5g')}: "
-                f"{counts['verdict']} ({counts['falls']} falls, {counts['rises']} rises, "
-                f"{counts['undecided']} undecided)" + (f"; {rise}" if rise else "")
-            )
+        lines = [describe_run(run) for run in summary["runs"]]
         return "\n".join([*lines, f"{summary['seconds']:.1f} s"])
 
 

@@ -31,6 +31,19 @@ def describe_rise(found: Mapping[str, Any]) -> str | None:
     return "; ".join(phrases)
 
 
+def describe_run(run: Mapping[str, Any]) -> str:
+    """Return a line on a run, from its entry in `summary.json`."""
+    final, counts = run["final"], run["monotonicity"]
+    rise = describe_rise(counts)
+    return (
+        f"step size {run['step_size']:.5g}, 2/η = {run['threshold']:.5g}: {run['status']}, "
+        f"loss {describe_number(final['loss'], '.5g')}, "
+        f"GFS sharpness {describe_number(final['gfs_sharpness'], '.5g')}: "
+        f"{counts['verdict']} ({counts['falls']} falls, {counts['rises']} rises, "
+        f"{counts['undecided']} undecided)" + (f"; {rise}" if rise else "")
+    )
+
+
 def describe_number(value: float | None, form: str) -> str:
     """Return a number in a format, or that it is not known."""
     return "unknown" if value is None else format(value, form)
