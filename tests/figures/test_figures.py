@@ -198,6 +198,15 @@ def test_a_failure_without_a_meaning_is_told_all_the_same():
     assert "no value: failed" in legend(plot_run(data))
 
 
+def test_a_panel_without_a_value_says_so():
+    data = edge_of_stability(unconverged=())
+    data["gfs_status"][:] = 2
+    figure = plot_run(data)
+    assert notes(gfs(figure)) == ["no value"]
+    assert gfs(figure).get_yticks().tolist() == []
+    assert len(failures(gfs(figure))["x"]) == 21
+
+
 def test_a_value_with_an_infinite_bar_is_none():
     axes = gfs(plot_run(failing(gfs_status=7, gfs_sharpness_error=np.inf)))
     assert sorted(chain(*failures(axes).values())) == [100, 160]

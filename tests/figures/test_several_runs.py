@@ -125,6 +125,14 @@ def test_the_width_and_the_title_are_those_asked_for(width):
         plot(edge_of_stability(), width=0.5)
 
 
+def test_a_long_title_has_lines_of_about_one_length():
+    title = "tanh network, hidden layers of 8 units, on 40 handwritten digits, squared loss"
+    lines = plot(edge_of_stability(), title=title, width=5).get_suptitle().splitlines()
+    assert " ".join(lines) == title
+    assert len(lines) == 2
+    assert abs(len(lines[0]) - len(lines[1])) < 12
+
+
 @pytest.mark.parametrize(
     ("step_sizes", "options"),
     [

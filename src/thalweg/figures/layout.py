@@ -46,9 +46,7 @@ class Layout:
         """
         width = figure.get_figwidth()
         size = mpl.rcParams["figure.titlesize"]
-        lines = textwrap.wrap(
-            title if self.title is None else self.title, int(width / (_CHARACTER * size))
-        )
+        lines = _lines(title if self.title is None else self.title, width, size)
         if lines:
             figure.suptitle("\n".join(lines))
         height += _LINE * size * (len(lines) + 0.3)
@@ -67,3 +65,15 @@ class Layout:
 def title_of(dataset: xr.Dataset) -> str:
     """Return what results say that they are of."""
     return str(dataset.attrs.get("title", dataset.attrs.get("experiment", "")))
+
+
+def _lines(title: str, width: float, size: float) -> list[str]:
+    """Return a title in as few lines as fit a width in inches, about equally long."""
+    most = int(width / (_CHARACTER * size))
+    count = len(textwrap.wrap(title, most))
+    even = next(
+        (length for length in range(-(-len(title) // max(count, 1)), most)
+         if len(textwrap.wrap(title, max(length, 1))) == count),
+        most,
+    )  # fmt: skip
+    return textwrap.wrap(title, max(even, 1))

@@ -165,9 +165,11 @@ def _draw_threshold(
 ) -> tuple[list[str], Handles]:
     """Set the limits, and draw the threshold within them, or note that it is beyond."""
     limits = sharpness_limits(run, measured)
-    if limits is not None:
-        axes.set_ylim(limits)
-    if not np.isfinite(threshold := run.threshold) or limits is None:
+    if limits is None:
+        axes.set_yticks([])
+        return ["no value"], {}
+    axes.set_ylim(limits)
+    if not np.isfinite(threshold := run.threshold):
         return [], {}
     if limits[0] <= threshold <= limits[1]:
         line: Any = {"color": "black", "linestyle": DASHES, "linewidth": 1.0}
