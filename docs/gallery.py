@@ -8,7 +8,12 @@
 import jax
 
 from thalweg import figures
-from thalweg.experiments import ScalarBifurcation, ScalarPlane, ScalarSweepStudy
+from thalweg.experiments import (
+    ScalarBifurcation,
+    ScalarDepths,
+    ScalarPlane,
+    ScalarSweepStudy,
+)
 
 jax.config.update("jax_enable_x64", True)
 
@@ -17,7 +22,7 @@ def drawn(study):
     """Compute a study, and draw it."""
     dataset, _ = study.compute()
     return figures.plot(
-        dataset.assign_attrs(experiment=study.name, figure=study.figure)
+        dataset.assign_attrs(title=study.title, figure=study.figure)
     )
 
 
@@ -54,6 +59,22 @@ run = tw.descend(
     measurements=measured,
 )
 figures.plot(run.dataset)
+
+# %% [markdown]
+# Of more than four, or in one column of a paper, sharpnesses are in units of
+# $2/\eta$.
+
+# %%
+figures.plot(run.dataset, width=3.25, title="")
+
+# %% [markdown]
+# ## Several depths
+#
+# `thalweg run scalar-depths --out DIR`; and `thalweg plot DIR DIR --out FIGURE`
+# draws any results side by side, as of several architectures.
+
+# %%
+drawn(ScalarDepths(steps=100))
 
 # %% [markdown]
 # ## The plane of two parameters

@@ -37,9 +37,8 @@ class DigitsMLP(DescentExperiment):
     @property
     def title(self) -> str:
         """Architecture, data, loss."""
-        widths = " and ".join(map(str, self.widths))
-        hidden = f", hidden layers of {widths} units" if self.widths else ""
-        return f"tanh network{hidden}, on {self.samples} handwritten digits, squared loss"
+        widths = f" of widths {' and '.join(map(str, self.widths))}" if self.widths else ""
+        return f"tanh network{widths} on {self.samples} handwritten digits, squared loss"
 
     def build(self) -> tuple[Any, Any]:
         """Return the problem, and a start with weights of variance `1/inputs` and zero biases."""

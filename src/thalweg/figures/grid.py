@@ -51,7 +51,7 @@ def beside(
 ) -> Figure:
     """Draw a column for each run; `shared` says which axes they share, as matplotlib's does."""
     panel_width = (width - LABELS) / len(runs)
-    height = float(np.clip(0.55 * panel_width, 1.15, 2.0))
+    height = float(np.clip(0.55 * panel_width, 1.15, 1.65))
     with mpl.rc_context(style(panel_width)):
         panels = panels_of(runs, height)
         figure = Figure(figsize=(width, 1), layout="constrained")

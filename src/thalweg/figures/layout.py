@@ -53,7 +53,7 @@ class Layout:
         if handles:
             size = mpl.rcParams["legend.fontsize"]
             # Without the commands of TeX; with the sample, and the gap.
-            longest = max(len(re.sub(r"\\\\\w+|[$^{}]", "", text)) for text in handles) + 9
+            longest = max(len(re.sub(r"\\\w+|[$^{}]", "", text)) for text in handles) + 9
             columns = max(1, min(3, len(handles), int(width / (_CHARACTER * size * longest))))
             artists, texts = list(handles.values()), list(handles)
             figure.legend(artists, texts, loc="outside lower center", ncols=columns)
