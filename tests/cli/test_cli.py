@@ -200,6 +200,17 @@ def test_an_error_of_ours_costs_no_old_run(thalweg, tmp_path, monkeypatch):
     assert {entry: entry.read_bytes() for entry in (tmp_path / "run").iterdir()} == before
 
 
+def test_a_run_writes_its_figure_in_the_formats_asked_for(thalweg, tmp_path):
+    options = ("--format", "pdf,svg", "--width", "3.25", "--title", "mine", "--log-steps")
+    assert thalweg("run", "scalar", "--out", tmp_path / "run", *FEW, *options)[0] == 0
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"figure.png", "figure.pdf", "figure.svg"} <= names
+    code, _, err = thalweg("run", "scalar", "--out", tmp_path / "no", "--format", "gif")
+    assert code == 2
+    assert "format is one or several of png, pdf, svg" in err
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.slow
 def test_plot_draws_the_figure_again(thalweg, tmp_path):
     thalweg("run", "scalar", "--out", tmp_path / "run", *FEW)

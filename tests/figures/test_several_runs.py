@@ -55,7 +55,7 @@ def diverging():
     """Two runs, the second of which diverges after step 3, and leaves values on its way."""
     data = edge_of_stability((0.1, 0.4), every=1, unconverged=())
     data["loss"][1, 4:] = np.nan
-    data["loss"][1, :4] = [0.5, 2.0, 400.0, 5e19]
+    data["loss"][1, :4] = [0.5, 2.0, 900.0, 5e19]
     data["sharpness"][1, 2:] = np.nan
     data["sharpness"][1, :2] = [4.0, 1e12]
     data["gfs_sharpness"][1, :] = np.nan
@@ -86,6 +86,16 @@ def test_a_run_that_stops_or_rises_and_comes_back_has_not_diverged():
     (axes,) = panels(plot(data))["loss"]
     assert notes(axes) == []
     assert axes.get_ylim()[1] > 1e6
+
+
+@pytest.mark.parametrize("start", [0.0, 1e-25, -0.1])
+def test_a_run_that_leaves_a_minimum_has_not_diverged_and_is_no_rounding(start):
+    """As from an unstable minimum, or with a loss that has no lower bound at 0."""
+    data = edge_of_stability(unconverged=())
+    data["loss"][0, :] = np.sign(start or 1) * 0.5
+    data["loss"][0, 0] = start
+    (axes,) = panels(plot(data))["loss"]
+    assert notes(axes) == []
 
 
 def test_losses_that_are_rounding_are_out_of_the_limits_and_noted():

@@ -41,7 +41,7 @@ def loss_limits(runs: Iterable[OneRun]) -> tuple[float, float] | None:
 def rounding_from(run: OneRun) -> int | None:
     """Return the first step from which on the loss is rounding, if there is one."""
     loss, step = run.data["loss"].values, run.data["step"].values
-    above = np.flatnonzero(loss > ROUNDING * loss[0])
+    above = np.flatnonzero(np.abs(loss) > ROUNDING * np.abs(loss[0]))
     later = step[above[-1] + 1 :] if above.size else step[:0]
     return int(later[0]) if later.size and np.isfinite(loss[above[-1] + 1]) else None
 

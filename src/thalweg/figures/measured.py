@@ -12,7 +12,8 @@ from thalweg.basics.settled import settled
 
 _BELOW_LEVEL = 9  # no flow at all: nothing to measure, and nothing that failed
 _LEFT = 1e3
-"""A run has left once its loss is this many times that at the start, if it never comes back."""
+"""A run has left once its loss is this many times that at the start, or 1 if that is larger, and it
+never comes back: a run that diverges ends at a million times that, or at what is not finite."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class OneRun:
         if "loss" not in self.data:
             return np.inf
         loss = self.data["loss"].values
-        near = np.flatnonzero(np.abs(loss) <= _LEFT * np.abs(loss[0]))
+        near = np.flatnonzero(np.abs(loss) <= _LEFT * max(abs(loss[0]), 1.0))
         known = np.flatnonzero(~np.isnan(loss))
         if not near.size or known[-1] <= near[-1]:
             return np.inf
