@@ -77,6 +77,27 @@ figures.plot(run.dataset, width=3.25, title="")
 drawn(ScalarDepths(steps=100))
 
 # %% [markdown]
+# ## Four architectures
+#
+# ![Four architectures side by side](assets/architectures.png)
+#
+# Drawn from stored results; the runs take some eight minutes on two cores:
+#
+# ```sh
+# thalweg run network --architecture mlp --out mlp --step-size 0.25 0.5 \
+#   --init-scale 0.5 --steps 600 --gfs-every 60 --sharpness-every 5
+# thalweg run network --architecture vgg --out vgg --step-size 0.075 0.17 \
+#   --samples 20 --steps 900 --gfs-every 90 --sharpness-every 5
+# thalweg run network --architecture resnet --out resnet --widths 6 12 \
+#   --samples 20 --image-size 4 --step-size 0.08 0.19 --steps 600 \
+#   --gfs-every 60 --sharpness-every 5
+# thalweg run network --architecture transformer --out transformer \
+#   --samples 20 --patch 4 --init-scale 0.7 --step-size 0.05 0.16 --steps 900 \
+#   --gfs-every 90 --sharpness-every 5
+# thalweg plot mlp vgg resnet transformer --out architectures
+# ```
+
+# %% [markdown]
 # ## The plane of two parameters
 #
 # `thalweg run scalar-plane --out DIR`: flow lines, along which φ is constant,
