@@ -123,7 +123,7 @@ def test_a_sweep_stores_what_ended_where(tmp_path):
     figure = plot(data)
     assert [axes.get_title().strip() for axes in figure.axes[:2]] == ["depth 2", "depth 3"]
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert {"stability threshold 2", "largest $\\eta$ with a stable minimum"} <= set(shown)
+    assert {"stability threshold: $2/\\eta$", "largest $\\eta$ with a stable minimum"} <= set(shown)
     assert {"final sharpness × $\\eta$", "step size $\\eta$", "share of runs"} <= labels(figure)
     without = ScalarSweepStudy(depth=(2,), starts=5, step_size=(0.3,), steps=9, gfs_steps=0)
     data, _ = without.compute()

@@ -46,7 +46,7 @@ def _draw_plane(figure: Figure, axes: Axes, dataset: xr.Dataset) -> None:
     levels = np.geomspace(float(gfs.min()), float(gfs.max()), 13)
     shown = axes.contourf(axis, axis, gfs, levels=levels, cmap=pale, norm=LogNorm())
     bar = figure.colorbar(shown, ax=axes, pad=0.02, shrink=0.9, format="%.3g")
-    bar.set_label("GFS sharpness $\\varphi$, constant along gradient flow")
+    bar.set_label("GFS sharpness $\\varphi$")
     bar.ax.minorticks_off()
     for line in dataset["flow_line"].values:
         for side in line:
@@ -79,7 +79,9 @@ def _draw_flow_line(axes: Axes, side: NDArray[np.float64], size: float) -> None:
 
 def _draw_paths(plane: Axes, below: Axes, dataset: xr.Dataset) -> dict[str, Artist]:
     handles: dict[str, Artist] = {
-        "gradient flow": Line2D([], [], color=COLOURS[0], linewidth=0.8),
+        "gradient flow: $\\varphi$ is constant along it": Line2D(
+            [], [], color=COLOURS[0], linewidth=0.8
+        ),
         "minima: $w_1 w_2$ is the target": Line2D([], [], color="black"),
         "stable ones: flatter than $2/\\eta$": Line2D(
             [], [], color=COLOURS[2], linewidth=5, alpha=0.6

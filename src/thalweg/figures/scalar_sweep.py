@@ -85,7 +85,7 @@ def _draw_column(column: Any, part: xr.Dataset, norm: LogNorm) -> Any:
 
 def _handles(dataset: xr.Dataset, compared: int) -> dict[str, Artist]:
     handles: dict[str, Artist] = {
-        "stability threshold 2": Line2D([], [], **_THRESHOLD),
+        "stability threshold: $2/\\eta$": Line2D([], [], **_THRESHOLD),
         "largest $\\eta$ with a stable minimum": Line2D([], [], **_STABLE),
     }
     happened = dataset["outcome_count"].sum("run").values > 0
