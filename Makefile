@@ -45,7 +45,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 $(EXTRAS): $(STAMP)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs,explore,browser]'
 	touch $@
 
 clean:

@@ -43,7 +43,7 @@ def declared(*lists):
 
 
 EXTRAS = PROJECT["optional-dependencies"]
-OF_DEVELOPERS = ("dev", "docs")
+OF_DEVELOPERS = ("dev", "docs", "browser")
 FOR_USE = [
     PROJECT["dependencies"],
     *(of for name, of in EXTRAS.items() if name not in OF_DEVELOPERS),

@@ -16,6 +16,7 @@ from typing import Any
 import tyro
 
 from thalweg.basics.memory import is_exhausted
+from thalweg.cli.explore import explore
 from thalweg.cli.mistakes import (
     BadInputError,
     NotDoneError,
@@ -48,6 +49,7 @@ commands:
   plot DIR DIR --out FIGURE  draw runs side by side
   reproduce --out DIR        run the paper's three settings and judge its claims in a report;
                              --quick takes at most 3 minutes on two cores, --full hours
+  explore                    move a step size, drag a start, and see what happens, in a browser
   list                       list the experiments
   --version                  tell the version
 
@@ -372,10 +374,15 @@ def _reproduce(arguments: list[str]) -> int:
     return interruption.exit_code or INTERRUPTED
 
 
+def _explore(arguments: list[str]) -> int:
+    return explore(arguments, _start_jax, _announce)
+
+
 _COMMANDS = {
     "run": _run,
     "resume": _resume,
     "plot": _plot,
     "reproduce": _reproduce,
+    "explore": _explore,
     "list": _list,
 }
