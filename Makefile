@@ -6,6 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 EXTRAS := $(VENV)/.extras
+MODELS := $(VENV)/.models
 DEMO   ?= runs/digits-mlp
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
@@ -22,11 +23,11 @@ check: $(STAMP)
 test: check
 	$(PYTEST) -m "not slow and not survival"
 
-test-all: check $(EXTRAS)
+test-all: check $(EXTRAS) $(MODELS)
 	$(PYTEST)
 
-test-rest: $(EXTRAS)
-	$(PYTEST) -m "slow or survival"
+test-rest: $(EXTRAS) $(MODELS)
+	$(PYTEST) -m "slow or survival or torch"
 
 # Notebooks are run: what they write, and what is compiled for them, is left in .docs.
 docs: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.docs/jax
@@ -46,6 +47,11 @@ $(STAMP): pyproject.toml
 
 $(EXTRAS): $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs,explore,browser]'
+	touch $@
+
+# Libraries of models, so large that `make test` does without: of PyTorch the build for CPUs, if there.
+$(MODELS): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check 'torch==2.13.0' --editable '.[torch,dev-models]'
 	touch $@
 
 clean:

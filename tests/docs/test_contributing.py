@@ -59,5 +59,5 @@ def test_what_the_page_names_is_there():
 def test_marks_are_those_of_the_configuration():
     options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     marks = [mark.split(":")[0] for mark in options["tool"]["pytest"]["ini_options"]["markers"]]
-    assert marks == ["slow", "survival"]
+    assert marks == ["slow", "survival", "torch"]
     assert all(f"`{mark}`:" in PAGE for mark in marks)

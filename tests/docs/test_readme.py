@@ -14,6 +14,8 @@ def test_python_blocks_run(capsys):
     assert BLOCKS
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         for block in BLOCKS:
+            if "import torch" in block:  # tests/pytorch runs it
+                continue
             exec(compile(block, "README.md", "exec"), {})
     assert "decreasing" in capsys.readouterr().out
 
@@ -24,7 +26,7 @@ def test_the_example_is_the_one_of_the_readme():
 
 
 def test_it_is_short_and_what_it_links_to_is_there():
-    assert len(README.splitlines()) <= 120
+    assert len(README.splitlines()) <= 140
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", README)
     assert "docs/assets/digits-mlp.png" in links
     assert [link for link in links if not (ROOT / link).exists()] == []

@@ -43,7 +43,8 @@ def declared(*lists):
 
 
 EXTRAS = PROJECT["optional-dependencies"]
-OF_DEVELOPERS = ("dev", "docs", "browser")
+OF_DEVELOPERS = ("dev", "dev-models", "docs", "browser")
+FOR_TESTS = [EXTRAS["dev"], EXTRAS["dev-models"]]
 FOR_USE = [
     PROJECT["dependencies"],
     *(of for name, of in EXTRAS.items() if name not in OF_DEVELOPERS),
@@ -57,9 +58,9 @@ def test_the_package_declares_what_it_imports_and_nothing_else():
 
 
 def test_what_tests_import_is_declared_too():
-    known = declared(*FOR_USE, EXTRAS["dev"])
+    known = declared(*FOR_USE, *FOR_TESTS)
     assert imported("tests", "benchmarks", "examples") <= known
-    assert declared(EXTRAS["dev"]) - declared(*FOR_USE) - TOOLS <= imported("tests", "benchmarks")
+    assert declared(*FOR_TESTS) - declared(*FOR_USE) - TOOLS <= imported("tests", "benchmarks")
 
 
 def test_what_the_site_needs_is_declared_too():

@@ -263,12 +263,7 @@ def flatten(loss: Callable[[Any], Any], w: Params) -> tuple[FlatProblem, Array]:
     """
     problem = as_problem(loss)
     check_not_traced(problem, w, jnp.zeros(()))  # within `jit` every new array is traced
-    if isinstance(w, Mapping) and {"params", "batch_stats"} <= w.keys():
-        raise ValueError(
-            "the parameters hold flax's batch_stats, which are no parameters: pass w['params'], "
-            "and let the model close over the rest, as in model.apply({'params': w, 'batch_stats': "
-            "stats}, x, use_running_average=True)"
-        )
+    _check_no_statistics(w)
     problem, w = with_automatic_axes((problem, w))
     arrays, rest = eqx.partition(w, eqx.is_inexact_array)
     arrays = jax.tree.map(jnp.asarray, arrays)
@@ -287,6 +282,25 @@ def flatten(loss: Callable[[Any], Any], w: Params) -> tuple[FlatProblem, Array]:
     flat = problem if isinstance(problem, FlatProblem) else FlatProblem(problem, rest, unravel)
     _check_scalar(flat, vector, _hint_at_several(w))
     return flat, vector
+
+
+def _check_no_statistics(w: Params) -> None:
+    if isinstance(w, Mapping) and {"params", "batch_stats"} <= w.keys():
+        raise ValueError(
+            "the parameters hold flax's batch_stats, which are no parameters: pass w['params'], "
+            "and let the model close over the rest, as in model.apply({'params': w, 'batch_stats': "
+            "stats}, x, use_running_average=True)"
+        )
+
+    def is_statistic(node: Any) -> bool:
+        return type(node).__name__ == "BatchStat" and type(node).__module__.startswith("flax.")
+
+    if any(map(is_statistic, jax.tree.leaves(w, is_leaf=is_statistic))):
+        raise ValueError(
+            "the parameters hold flax's BatchStat, which are no parameters: split them off by "
+            "graph, w, rest = nnx.split(model, nnx.Param, ...), and let predict call "
+            "nnx.merge(graph, w, rest)(x)"
+        )
 
 
 def _hint_at_several(w: Params) -> str:
