@@ -246,7 +246,7 @@ def test_a_budget_is_not_exceeded_by_a_step_a_look_or_an_eigensolver(budget):
         s = tw.gradient_flow_solution(
             loss, w, rtol=1e-10, method=method, max_gradient_evaluations=budget
         )
-        assert s.status is Status.BUDGET_EXHAUSTED
+        assert s.status in (Status.BUDGET_EXHAUSTED, Status.TOO_SLOW)
         assert s.gradient_evaluations <= 1.05 * budget
 
 

@@ -14,8 +14,8 @@ from thalweg.descent.measurements import Attributes, Reading, Report, check_sche
 from thalweg.descent.values import flags, value_and_reached, values_of_flow, variables_of_flow
 from thalweg.flow.difference import gfs_sharpness_fall
 from thalweg.flow.diverging_flow import DecadeSample
-from thalweg.flow.exponential import fixed_exponential_step
-from thalweg.flow.exponential_rosenbrock import fixed_rosenbrock_step
+from thalweg.flow.exponential import exponential_steps
+from thalweg.flow.exponential_rosenbrock import rosenbrock_steps
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.integrate import IntegratorState
 from thalweg.flow.limit_estimate import Limit, LimitEstimate
@@ -23,7 +23,7 @@ from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
 from thalweg.flow.method import FlowProgress, Method
 from thalweg.flow.runge_kutta4 import runge_kutta4_steps
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.flow.step import FlowState, rkc2_step
+from thalweg.flow.step import FlowState, rkc2_steps
 from thalweg.flow.step_record import Endpoint, StepRecord, StepRecordPair
 from thalweg.flow.tolerance_pair import ToleranceState
 from thalweg.problems import COST, Problem
@@ -248,6 +248,6 @@ CHECKPOINT_TYPES = (
     *(_Solved, FlowSolution, Status, StepRecordPair, StepRecord, Endpoint, Eigenpairs),
     *(_MeasurementState, ToleranceState, IntegratorState, FlowState, DecadeSample),
     *(Limit, LimitEstimate, LinearizedSolver, LinearizedLimit),
-    *(rkc2_step, fixed_exponential_step, fixed_rosenbrock_step, runge_kutta4_steps),
+    *(rkc2_steps, exponential_steps, rosenbrock_steps, runge_kutta4_steps),
 )
 """The types, and the steps of methods, that checkpoints of measurements are made of."""

@@ -2,27 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf, isfinite, nan
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 from jaxtyping import Array, PyTree
 
 from thalweg.curvature import top_eigenpairs
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.method import FlowProgress, Request
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.flow.step_record import StepFunction, StepRecord, StepRecordPair
+from thalweg.flow.step import STEPS_AT_ONCE
+from thalweg.flow.step_record import StepRecord, StepRecordPair
 from thalweg.flow.tolerance_pair import ROUNDING
 from thalweg.flow.work_budget import OutOfBudget, Stop, TaskWork, WorkBudget
 from thalweg.problems import COST, FlatProblem, flatten
-from thalweg.problems.compiling import compiled
 
 SAFETY_FACTOR = 5.0  # by which the error bar is widened
-STEPS_AT_ONCE = 16  # between two checks of the budget
 PRECISION = 1e-4  # of rtol: relative residual of the eigenpairs
 
 
@@ -138,13 +134,11 @@ def _difference_on_steps(
 ) -> Fall:
     """Return the fall between two starts whose flows are integrated by the same steps."""
     last_only = replace(pair.coarse, endpoints=pair.coarse.endpoints[:1])
-    works = budget.add_tasks(2)
-    rtol = budget.request.rtol
-    tasks = [
-        partial(_differences, record, problem, w, here, rtol, work)
-        for record, work in zip((last_only, pair.fine), works, strict=True)
-    ]
-    coarse, fine = budget.run_in_turn(tasks)
+    rtol, found = budget.request.rtol, []
+    for record in (last_only, pair.fine):
+        found.append(_differences(record, problem, w, here, rtol, budget.add_task()))
+        budget.report()
+    coarse, fine = found
     fall, residual = fine[0]
     between = fall - coarse[0][0]
     stopping = sum(abs(fall - earlier) for earlier, _ in fine[1:]) * pair.fine.stopping
@@ -194,27 +188,10 @@ def _replay(record: StepRecord, problem: FlatProblem, w: Array, budget: TaskWork
         while taken < endpoint.steps:
             affordable = max(1, int(budget.left / max(record.work, 1.0)))
             now = min(STEPS_AT_ONCE, endpoint.steps - taken, affordable)
-            steps = _step_arrays(record, taken, now)
-            w = _take_steps(record.step, problem, w, *steps, jnp.asarray(now))
+            steps = slice(taken, taken + now)
+            w = record.steps_again(problem, w, record.lengths[steps], record.bounds[steps])
             budget.spend(now * record.work)
             taken += now
         ends[endpoint.steps] = endpoint.solver(problem, w).w if endpoint.solver else w
         budget.spend(endpoint.work)
     return [ends[endpoint.steps] for endpoint in record.endpoints]
-
-
-def _step_arrays(record: StepRecord, first: int, count: int) -> tuple[Any, Any]:
-    """Return the next lengths and bounds, filled up to a fixed shape: compiled once."""
-    rows = (record.lengths[first : first + count], record.bounds[first : first + count])
-    return tuple(jnp.asarray(np.pad(row, (0, STEPS_AT_ONCE - count))) for row in rows)  # type: ignore[return-value]
-
-
-@compiled
-def _take_steps(
-    step: StepFunction, problem: FlatProblem, w: Array, lengths: Array, bounds: Array, count: Array
-) -> Array:
-    def one(i: Any, w: Array) -> Array:
-        return step(problem, w, lengths[i].astype(w.dtype), bounds[i].astype(w.dtype))
-
-    w = lax.fori_loop(0, count, one, w)
-    return w

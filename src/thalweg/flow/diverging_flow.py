@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-import jax.numpy as jnp
 from jaxtyping import Array
+
+from thalweg.problems.programs import distance
 
 DECADES = 4  # of time that decide
 STEADY = 10.0  # factor within which curvature times time must stay over all of them
@@ -13,12 +14,13 @@ SHRINKS = 0.7  # of the move in the decade before: less is a decay
 
 
 class DecadeSample(NamedTuple):
-    """The state of a flow once in each decade of its time."""
+    """The state of a flow once in each decade of its time; `work` is that of its steps so far."""
 
     time: float
     loss: float
     curvature: float
     w: Array
+    work: float
 
 
 def diverges(decades: Sequence[DecadeSample]) -> bool:
@@ -34,6 +36,6 @@ def diverges(decades: Sequence[DecadeSample]) -> bool:
     rates = [sample.time * sample.curvature for sample in last]
     if not (min(rates) > 0 and max(rates) < STEADY * min(rates)):
         return False
-    moves = [float(jnp.linalg.norm(after.w - before.w)) for before, after in pairwise(last)]
+    moves = [distance(after.w, before.w) for before, after in pairwise(last)]
     steady = all(later > SHRINKS * earlier for earlier, later in pairwise(moves))
     return steady and all(after.loss < before.loss for before, after in pairwise(last))

@@ -5,24 +5,24 @@ a step is then limited by how fast that part changes, not by its largest eigenva
 """
 
 from dataclasses import dataclass
-from functools import cached_property
-from math import factorial, inf
+from functools import cached_property, partial
+from math import factorial, inf, isfinite, nan
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array
 
 from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution
-from thalweg.flow.step import FlowState
+from thalweg.flow.step import FlowState, value_and_gradient
 from thalweg.flow.tolerance_pair import TolerancePair, solve
+from thalweg.flow.too_slow import EARLIEST, forecast_by_decades, forecast_by_pace
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.compiling import compiled
+from thalweg.problems.programs import array_module
 
 FINE = 0.05  # local tolerance, in units of rtol
 COARSENING = REFINEMENT = 6.0
@@ -42,80 +42,84 @@ TERMS = 19  # of the series of φ functions at |z| < 1
 class Vector(NamedTuple):
     """A vector `outer + lift(inner)`; `inner_of_outer` is the projection of `outer`."""
 
-    outer: Array
-    inner_of_outer: Array
-    inner: Array
+    outer: Any
+    inner_of_outer: Any
+    inner: Any
 
 
-class Linearization(eqx.Module):
+@dataclass(frozen=True)
+class Linearization:
     """The flow `w' = -JᵀJ (w - w₀) + ...` around `w₀`, with `J Jᵀ = Q Λ Qᵀ` known.
 
     Inner coordinates are those of the range of `Jᵀ`, `lift(a) = Jᵀ Q a`. `velocity` is in inner
-    coordinates, `rows` is `J`, `rotation` is `Q` and `rates` is the diagonal of `Λ`.
+    coordinates, `rows` is `J`, `rotation` is `Q` and `rates` is the diagonal of `Λ`. Arrays are
+    those of `array_module`.
     """
 
-    w: Array
-    velocity: Array
-    rows: Array
-    rotation: Array
-    rates: Array
+    w: Any
+    velocity: Any
+    rows: Any
+    rotation: Any
+    rates: Any
 
-    def lift(self, inner: Array) -> Array:
+    def lift(self, inner: Any) -> Any:
         """Return the parameters' direction with these coordinates, shape `(p,)`."""
         return self.rows.T @ (self.rotation @ inner)
 
-    def vector(self, outer: Array, inner: Array) -> Vector:
+    def vector(self, outer: Any, inner: Any) -> Vector:
         """Return `outer + lift(inner)`."""
         return Vector(outer, self.rotation.T @ (self.rows @ outer), inner)
 
-    def value(self, v: Vector) -> Array:
+    def value(self, v: Vector) -> Any:
         """Return the vector, shape `(p,)`."""
         return v.outer + self.lift(v.inner)
 
-    def matrix(self, v: Vector) -> Array:
+    def matrix(self, v: Vector) -> Any:
         """Return `JᵀJ v` in inner coordinates."""
         return v.inner_of_outer + self.rates * v.inner
 
-    def phi(self, weights: dict[int, float], h: Array, v: Vector) -> Vector:
-        """Return `h Σ_j weights[j] φ_j(-h A) v`."""
-        of = phi_functions(-h * self.rates, max(weights) + 1)
-        at_zero = sum(weight / factorial(j) for j, weight in weights.items())
-        inner = sum(weight * of[j] for j, weight in weights.items())
-        beyond = sum(weight * of[j + 1] for j, weight in weights.items())
+    def phi(self, h: float) -> list[Any]:
+        """Return `φ_0, ..., φ_4` at `-h Λ`."""
+        return phi_functions(-h * self.rates, 4)
+
+    def combine(self, weights: dict[int, float], h: float, phi: list[Any], v: Vector) -> Vector:
+        """Return `h Σ_j weights[j] φ_j(-h A) v`, where `phi` is that at `-h Λ`."""
+        at_zero = h * sum(weight / factorial(j) for j, weight in weights.items())
+        inner = sum(weight * phi[j] for j, weight in weights.items())
+        beyond = sum(weight * phi[j + 1] for j, weight in weights.items())
         return Vector(
-            h * at_zero * v.outer,
-            h * at_zero * v.inner_of_outer,
+            at_zero * v.outer,
+            at_zero * v.inner_of_outer,
             h * (inner * v.inner - h * beyond * v.inner_of_outer),
         )
 
-    def linear_flow(self, h: Array) -> Vector:
+    def linear_flow(self, h: float, phi: list[Any]) -> Vector:
         """Return `h φ_1(-h A) w'`: where the linear flow takes `w₀` in time `h`."""
-        nothing = jnp.zeros_like(self.velocity)
-        inner = h * phi_functions(-h * self.rates, 1)[1] * self.velocity
-        return Vector(jnp.zeros_like(self.w), nothing, inner)
+        return Vector(0 * self.w, 0 * self.velocity, h * phi[1] * self.velocity)
 
 
-def phi_functions(z: Array, last: int) -> list[Array]:
+def phi_functions(z: Any, last: int) -> list[Any]:
     """Return `φ_0 = exp, φ_1, ..., φ_last` at `z`, where `φ_{j+1}(z) = (φ_j(z) - 1/j!) / z`.
 
     Where `exp(z)` or its square would overflow, `z` is taken for the largest number that is safe.
 
     Examples
     --------
-    >>> [round(float(f), 4) for f in phi_functions(jnp.array(0.0), 3)]
+    >>> [round(float(f), 4) for f in phi_functions(np.array(0.0), 3)]
     [1.0, 1.0, 0.5, 0.1667]
     """
-    z = jnp.minimum(z, 0.4 * float(np.log(jnp.finfo(z.dtype).max)))
-    is_small = jnp.abs(z) < 1
-    small, large = jnp.where(is_small, z, 0.0), jnp.where(is_small, 1.0, z)
-    of, by_recursion = [jnp.exp(z)], jnp.exp(large)
-    series = jnp.zeros((last, *z.shape), z.dtype)  # of all functions at once
+    xp = array_module(z)
+    z = xp.minimum(z, 0.4 * float(np.log(np.finfo(z.dtype).max)))
+    is_small = xp.abs(z) < 1
+    small, large = xp.where(is_small, z, 0), xp.where(is_small, 1, z)
+    of, by_recursion = [xp.exp(z)], xp.exp(large)
+    series = xp.zeros((last, *z.shape), z.dtype)  # of all functions at once
     for k in range(TERMS - 1, -1, -1):
         terms = np.array([1 / factorial(j + k) for j in range(1, last + 1)], z.dtype)
         series = series * small[None] + terms.reshape(-1, *[1] * z.ndim)
     for j in range(1, last + 1):
         by_recursion = (by_recursion - 1 / factorial(j - 1)) / large
-        of.append(jnp.where(is_small, series[j - 1], by_recursion))
+        of.append(xp.where(is_small, series[j - 1], by_recursion))
     return of
 
 
@@ -145,97 +149,100 @@ def step_work(problem: FlatProblem, w: Array) -> StepWork:
     return StepWork(linearization, 3 * COST.gradient + 8 * outputs / 3)
 
 
-@compiled
 def linearize(problem: FlatProblem, w: Array) -> Linearization:
     """Return the flow around `w`."""
-    rows = problem.jacobian_matrix(w)
-    rates, rotation = jnp.linalg.eigh(rows @ rows.T)
-    velocity = -(rotation.T @ problem.residuals(w))
-    return Linearization(w, velocity, rows, rotation, jnp.maximum(rates, 0.0))
+    xp, (rows, residuals) = array_module(w), _jacobian_matrix(problem, w)
+    rows = xp.asarray(rows)
+    rates, rotation = eigh(rows @ rows.T)
+    velocity = -(rotation.T @ xp.asarray(residuals))
+    return Linearization(xp.asarray(w), velocity, rows, rotation, xp.maximum(rates, 0))
 
 
-def krogstad(problem: FlatProblem, linear: Linearization, h: Array) -> tuple[Array, Array]:
+@partial(compiled, seldom_run=True)
+def _jacobian_matrix(problem: FlatProblem, w: Array) -> tuple[Array, Array]:
+    return problem.jacobian_matrix(w), problem.residuals(w)
+
+
+def eigh(matrix: Any) -> tuple[Any, Any]:
+    """Return eigenvalues and eigenvectors of a symmetric matrix, NaN where it is not finite."""
+    xp = array_module(matrix)
+    if not bool(xp.all(xp.isfinite(matrix))):
+        return xp.full(len(matrix), nan, matrix.dtype), xp.full_like(matrix, nan)
+    values, vectors = xp.linalg.eigh(matrix)
+    return values, vectors
+
+
+def krogstad(problem: FlatProblem, linear: Linearization, h: float) -> tuple[Array, float]:
     """Take one step of Krogstad's fourth-order method; return its end and an error estimate.
 
     The estimate is the norm of the difference to a second-order method that shares the stages.
     Costs three gradients. Source: S. Krogstad, J. Comput. Phys. 203 (2005), there ETDRK4-B.
     """
-    velocity = linear.lift(linear.velocity)
+    xp, velocity = array_module(linear.w), linear.lift(linear.velocity)
+    at_half, at_full = linear.phi(h / 2), linear.phi(h)
 
     def remainder(u: Vector) -> Vector:
         """Return what the linear flow leaves out of the velocity at `w + u`."""
-        there = -problem.gradient(linear.w + linear.value(u))
-        return linear.vector(there - velocity, linear.matrix(u))
+        gradient = value_and_gradient(problem, jnp.asarray(linear.w + linear.value(u)))[1]
+        return linear.vector(-xp.asarray(gradient) - velocity, linear.matrix(u))
 
-    half, full = linear.linear_flow(h / 2), linear.linear_flow(h)
+    half, full = linear.linear_flow(h / 2, at_half), linear.linear_flow(h, at_full)
     second = remainder(half)
-    third = remainder(_add(half, linear.phi({2: 2.0}, h / 2, second)))
-    fourth = remainder(_add(full, linear.phi({2: 2.0}, h, third)))
+    third = remainder(_add(half, linear.combine({2: 2.0}, h / 2, at_half, second)))
+    fourth = remainder(_add(full, linear.combine({2: 2.0}, h, at_full, third)))
     correction = _add(
-        linear.phi({2: 2.0, 3: -4.0}, h, _add(second, third)),
-        linear.phi({2: -1.0, 3: 4.0}, h, fourth),
+        linear.combine({2: 2.0, 3: -4.0}, h, at_full, _add(second, third)),
+        linear.combine({2: -1.0, 3: 4.0}, h, at_full, fourth),
     )
-    lower = linear.value(linear.phi({2: 1.0}, h, fourth))
-    error = jnp.linalg.norm(linear.value(correction) - lower)
-    return linear.w + linear.value(_add(full, correction)), error
+    lower = linear.value(linear.combine({2: 1.0}, h, at_full, fourth))
+    error = float(xp.linalg.norm(linear.value(correction) - lower))
+    return jnp.asarray(linear.w + linear.value(_add(full, correction))), error
 
 
 class ExponentialStep(NamedTuple):
-    """Where an exponential step ended, how many trials it took, and what is known there.
-
-    `bound` is the largest rate at the start of the step; `remaining` is how far the linear flow
-    would still have gone from there, in a time far longer than that already spent.
-    """
+    """Where an exponential step ended, and how many trials it took."""
 
     state: FlowState
-    trials: Array
-    bound: Array
-    remaining: Array
+    trials: int
 
 
-@compiled
 def exponential_step(
-    problem: FlatProblem, linear: Linearization, state: FlowState, atol: Array, t_end: Array
+    problem: FlatProblem, linear: Linearization, state: FlowState, atol: float, t_end: float
 ) -> ExponentialStep:
     """Take one step from `state`, the longest of a shrinking sequence with a local error `≤ atol`.
 
     Not beyond time `t_end`; the next step's length is proposed in the new state. `linear` is the
     flow around the state.
     """
-    bound = jnp.max(linear.rates)
-    horizon = HORIZON * (state.time + 1 / jnp.maximum(bound, jnp.finfo(bound.dtype).tiny ** 0.5))
-    remaining = jnp.linalg.norm(linear.lift(linear.linear_flow(horizon).inner))
-
-    def refused(trial: Any) -> Any:
-        _, _, error, _, trials = trial
-        return ~(error <= atol) & (trials < TRIALS)
-
-    def attempt(trial: Any) -> Any:
-        _, _, _, h, trials = trial
+    dtype, tiny = state.w.dtype, float(jnp.finfo(state.w.dtype).tiny)
+    growing = max(-float(linear.rates.min()), tiny**0.5)
+    proposal = min(float(state.step), t_end - float(state.time), MOST_GROWTH / growing)
+    for trial in range(1, TRIALS + 1):  # noqa: B007 - how many it took
+        h = float(jnp.asarray(proposal, dtype))
         w, error = krogstad(problem, linear, h)
-        error = jnp.where(jnp.isfinite(error), error, jnp.inf)
-        factor = SAFETY * (atol / jnp.maximum(error, jnp.finfo(error.dtype).tiny)) ** (1 / 3)
-        return w, h, error, h * jnp.clip(factor, SHRINKAGE, GROWTH), trials + 1
-
-    growing = jnp.maximum(-jnp.min(linear.rates), jnp.finfo(bound.dtype).tiny ** 0.5)
-    first = jnp.minimum(jnp.minimum(state.step, t_end - state.time), MOST_GROWTH / growing)
-    begin = (state.w, first, jnp.full_like(atol, jnp.inf), first, jnp.zeros((), int))
-    w, h, _, proposal, trials = lax.while_loop(refused, attempt, begin)
-    loss, gradient = problem.value_and_gradient(w)
-    end = FlowState(state.time + h, w, -gradient, loss, proposal)
-    return ExponentialStep(end, trials, bound, remaining)
+        error = error if isfinite(error) else float(jnp.finfo(dtype).max)
+        factor = SAFETY * (atol / max(error, tiny)) ** (1 / 3)
+        proposal = h * min(max(factor, SHRINKAGE), GROWTH)
+        if error <= atol:
+            break
+    loss, gradient = value_and_gradient(problem, w)
+    step = jnp.asarray(min(proposal, float(jnp.finfo(dtype).max)), dtype)
+    time = jnp.asarray(float(state.time) + h, dtype)
+    return ExponentialStep(FlowState(time, w, -gradient, loss, step), trial)
 
 
-def fixed_exponential_step(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
-    """Return where one step of the given length leads; a bound is not needed."""
-    del bound
-    return krogstad(problem, linearize(problem, w), length)[0]
+def exponential_steps(problem: FlatProblem, w: Array, lengths: Any, bounds: Any) -> Array:
+    """Return where steps of the given lengths lead; bounds are not needed."""
+    del bounds
+    for length in lengths:
+        w = krogstad(problem, linearize(problem, w), float(length))[0]
+    return w
 
 
 class ExponentialIntegrator(FlowIntegrator):
     """Integrates by exponential steps, until next to nothing is left to go."""
 
-    step = staticmethod(fixed_exponential_step)
+    steps_again = staticmethod(exponential_steps)
     linearize = staticmethod(linearize)
 
     @cached_property
@@ -244,18 +251,16 @@ class ExponentialIntegrator(FlowIntegrator):
         return step_work(self.problem, self.origin)
 
     def _renew_bound(self, w: Array) -> None:
-        self.bound = float(jnp.max(self.linearize(self.problem, w).rates))
+        self.bound = float(self.linearize(self.problem, w).rates.max())
         self.budget.spend(self.work.linearization)
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
-        dtype = state.w.dtype
         atol = tolerance * self._scale(state)
-        limits = jnp.asarray(atol, dtype), jnp.asarray(self.t_end, dtype)
         linear = self.linearize(self.problem, state.w)
-        step = exponential_step(self.problem, linear, state, *limits)
-        self.bound, self.remaining = float(step.bound), float(step.remaining)
-        trials = float(step.trials) * self.work.trial
-        self.count_work(self.work.linearization + trials + COST.gradient)
+        with np.errstate(all="ignore"):
+            step = exponential_step(self.problem, linear, state, atol, self.t_end)
+            self.bound, self.remaining = float(linear.rates.max()), _remaining(linear, state)
+        self.count_work(self.work.linearization + step.trials * self.work.trial + COST.gradient)
         self._add_growth(linear, float(step.state.time - state.time))
         return step.state
 
@@ -269,12 +274,32 @@ class ExponentialIntegrator(FlowIntegrator):
     def _estimate_limit(self, state: FlowState) -> Limit | None:
         return None  # the steps themselves reach the limit
 
+    def _forecast(self) -> float:
+        if not self.decades or self.work_of_steps < EARLIEST * self.budget.most:
+            return 0.0
+        pace = forecast_by_pace(self.decades[-1], self.time, self.work_of_steps)
+        return max(pace, forecast_by_decades(self.decades))
 
-@compiled
-def _jacobian_error(problem: FlatProblem, linear: Linearization) -> Array:
+
+def _remaining(linear: Linearization, state: FlowState) -> float:
+    """Return how far the linear flow would go on, in a time far longer than that already spent."""
+    tiny = float(jnp.finfo(state.w.dtype).tiny)
+    horizon = HORIZON * (float(state.time) + 1 / max(float(linear.rates.max()), tiny**0.5))
+    left = linear.lift(linear.linear_flow(horizon, linear.phi(horizon)).inner)
+    return float(array_module(left).linalg.norm(left))
+
+
+@partial(compiled, seldom_run=True)
+def _product(problem: FlatProblem, w: Array) -> Array:
+    return problem.jacobian(w)[1](w)
+
+
+def _jacobian_error(problem: FlatProblem, linear: Linearization) -> float:
     """Return how far `jacobian_matrix` is from `J`, relatively, in the direction of `w`."""
-    image = problem.jacobian(linear.w)[1](linear.w)
-    return jnp.divide(jnp.linalg.norm(linear.rows @ linear.w - image), jnp.linalg.norm(image))
+    xp = array_module(linear.w)
+    image = xp.asarray(_product(problem, jnp.asarray(linear.w)))
+    size = float(xp.linalg.norm(image))
+    return float(xp.linalg.norm(linear.rows @ linear.w - image)) / size if size > 0 else inf
 
 
 def _stiffness(linear: Linearization) -> float:
@@ -322,7 +347,7 @@ class Exponential:
         if not (STEPS * step < 8 * stiffness**0.5 and stiffness <= RESOLVED / eps):
             return False
         by_samples = problem.independent_samples(w)
-        return not by_samples or float(_jacobian_error(problem, linear)) <= eps**0.5
+        return not by_samples or _jacobian_error(problem, linear) <= eps**0.5
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf, log
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -16,6 +15,7 @@ from thalweg.flow.exponential import (
     Linearization,
     StepWork,
     Vector,
+    eigh,
     krogstad,
     tolerance_pair,
 )
@@ -27,7 +27,7 @@ from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.step import FlowState, value_and_gradient
 from thalweg.flow.tolerance_pair import solve
 from thalweg.problems import COST, FlatProblem
-from thalweg.problems.programs import hessian_matrix
+from thalweg.problems.programs import array_module, hessian_matrix
 
 EXTRAPOLATION = 0.1  # errors fall like tolerance^(4/3): by 11, where tolerances fall by 6
 MAX_PARAMETERS = 64  # up to which this method is chosen
@@ -45,34 +45,30 @@ class HessianLinearization(Linearization):
     Inner coordinates are those of the eigenvectors, and hold everything: there are no `rows`.
     """
 
-    def lift(self, inner: Array) -> Array:
+    def lift(self, inner: Any) -> Any:
         """Return the parameters' direction with these coordinates, shape `(p,)`."""
         return self.rotation @ inner
 
-    def vector(self, outer: Array, inner: Array) -> Vector:
+    def vector(self, outer: Any, inner: Any) -> Vector:
         """Return `outer + lift(inner)`, without an outer part."""
-        nothing = jnp.zeros_like(outer)
-        return Vector(nothing, nothing, inner + self.rotation.T @ outer)
+        return Vector(0 * outer, 0 * inner, inner + self.rotation.T @ outer)
 
 
 def linearize_hessian(problem: FlatProblem, w: Array) -> HessianLinearization:
     """Return the flow around `w`. Costs a gradient and `p` Hessian products."""
-    gradient = value_and_gradient(problem, w)[1]
-    linear: HessianLinearization = _decomposed(w, hessian_matrix(problem, w), gradient)
-    return linear
+    xp, gradient = array_module(w), value_and_gradient(problem, w)[1]
+    hessian = xp.asarray(hessian_matrix(problem, w))
+    rates, rotation = eigh(0.5 * hessian + 0.5 * hessian.T)
+    velocity = -(rotation.T @ xp.asarray(gradient))
+    return HessianLinearization(xp.asarray(w), velocity, hessian[:0], rotation, rates)
 
 
-@jax.jit
-def _decomposed(w: Array, hessian: Array, gradient: Array) -> HessianLinearization:
-    rates, rotation = jnp.linalg.eigh(0.5 * hessian + 0.5 * hessian.T)
-    velocity = -(rotation.T @ gradient)
-    return HessianLinearization(w, velocity, jnp.zeros((0, w.size), w.dtype), rotation, rates)
-
-
-def fixed_rosenbrock_step(problem: FlatProblem, w: Array, length: Array, bound: Array) -> Array:
-    """Return where one step of the given length leads; a bound is not needed."""
-    del bound
-    return krogstad(problem, linearize_hessian(problem, w), length)[0]
+def rosenbrock_steps(problem: FlatProblem, w: Array, lengths: Any, bounds: Any) -> Array:
+    """Return where steps of the given lengths lead; bounds are not needed."""
+    del bounds
+    for length in lengths:
+        w = krogstad(problem, linearize_hessian(problem, w), float(length))[0]
+    return w
 
 
 def growth(problem: FlatProblem, linear: Linearization, time: float) -> float:
@@ -88,11 +84,11 @@ def growth(problem: FlatProblem, linear: Linearization, time: float) -> float:
     return time * max(downwards, 0.0)
 
 
-@jax.jit
-def _relaxed(linear: HessianLinearization, time: float) -> Array:
+def _relaxed(linear: Linearization, time: float) -> Array:
+    xp = array_module(linear.w)
     relaxes = linear.rates * time > 1
-    rates = jnp.where(relaxes, linear.rates, 1.0)
-    return linear.w + linear.lift(jnp.where(relaxes, linear.velocity / rates, 0.0))
+    rates = xp.where(relaxes, linear.rates, 1)
+    return jnp.asarray(linear.w + linear.lift(xp.where(relaxes, linear.velocity / rates, 0)))
 
 
 def gradient_of_curvature(problem: FlatProblem, w: Array, v: Array) -> NDArray[np.float64]:
@@ -105,7 +101,7 @@ def gradient_of_curvature(problem: FlatProblem, w: Array, v: Array) -> NDArray[n
 class RosenbrockIntegrator(ExponentialIntegrator):
     """Integrates by exponential steps with the whole Hessian."""
 
-    step = staticmethod(fixed_rosenbrock_step)
+    steps_again = staticmethod(rosenbrock_steps)
     linearize = staticmethod(linearize_hessian)
 
     _renew_bound = FlowIntegrator._renew_bound  # compiled already for the sharpness

@@ -1,5 +1,6 @@
 """Integrate the flow at one tolerance until the sharpness at its limit is known."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf, isfinite, nan
 from typing import Any
@@ -19,11 +20,12 @@ from thalweg.flow.rkc import length_of
 from thalweg.flow.saddle import leaves_saddle, lowest_curvature
 from thalweg.flow.solution import Status
 from thalweg.flow.stationary_point import stationary_point_near
-from thalweg.flow.step import FlowState, rkc2_step, start, trial_step, value_and_gradient
-from thalweg.flow.step_record import Endpoint, StepFunction, StepRecord
+from thalweg.flow.step import FlowState, rkc2_steps, start, trial_step, value_and_gradient
+from thalweg.flow.step_record import Endpoint, StepRecord, Steps
+from thalweg.flow.too_slow import EARLY, LEAST_WORK, forecast_by_moves
 from thalweg.flow.work_budget import TaskWork
 from thalweg.problems import COST, FlatProblem
-from thalweg.problems.programs import array_module
+from thalweg.problems.programs import distance, norm
 
 BOUND_TOLERANCE = 0.03  # relative residual of the eigenvalue behind the spectral bound
 BOUND_MARGIN = 1.06
@@ -78,7 +80,7 @@ class FlowIntegrator:
     tanh units this halved the error at equal work, against equal errors in all steps.
     """
 
-    step: StepFunction = staticmethod(rkc2_step)
+    steps_again: Steps = staticmethod(rkc2_steps)
     remaining = inf  # the distance left to go, and the logarithm of the growth of perturbations,
     growth = 0.0  # where the method knows
 
@@ -88,7 +90,7 @@ class FlowIntegrator:
         w: Array,
         rtol: float,
         budget: TaskWork,
-        kernel_inverse: Array | None,
+        kernel_inverse: Callable[[], Array | None],
         eigenvector: Array | None,
     ):
         self.problem, self.rtol, self.budget = problem, rtol, budget
@@ -185,13 +187,37 @@ class FlowIntegrator:
             if limit is not None:
                 return limit
         self._sample_decade(state)
-        return self.failed_limit(Status.NO_MINIMISER_FOUND) if diverges(self.decades) else None
+        if diverges(self.decades):
+            return self.failed_limit(Status.NO_MINIMISER_FOUND)
+        most = self.budget.most
+        if self.work_of_steps > LEAST_WORK and self._forecast() > most:
+            return replace(self.failed_limit(Status.TOO_SLOW), detail=self._pace())
+        return None
+
+    def _forecast(self) -> float:
+        """Return a forecast of all work, where one can be made; else 0."""
+        if self.work_of_steps < EARLY * self.budget.most:
+            return 0.0
+        return forecast_by_moves(self.decades, STOPPING_TOLERANCE * self.rtol / SHARPNESS_SLOPE)
+
+    def _pace(self) -> str:
+        """Say how fast the flow moved of late, and what was still growing."""
+        if len(self.decades) < 2:
+            return ""
+        before, last = self.decades[-2:]
+        return (
+            f"at time {float(self.time):.2g}, after {self.work_of_steps:,.0f} gradient evaluations "
+            f"in steps, the parameters still moved by {distance(last.w, before.w):.2g} in a decade "
+            f"of time, and the sharpness went from {before.curvature:.4g} to {last.curvature:.4g}"
+        )
 
     def _sample_decade(self, state: FlowState) -> None:
         time = float(state.time)
         if time > 0 and not (self.decades and time < 10 * self.decades[-1].time):
             self._renew_bound(state.w)
-            self.decades.append(DecadeSample(time, float(state.loss), self.bound, state.w))
+            self.decades.append(
+                DecadeSample(time, float(state.loss), self.bound, state.w, self.work_of_steps)
+            )
 
     def _limit_at_rest(self, state: FlowState) -> Limit:
         if self._is_drifting(state):
@@ -209,7 +235,7 @@ class FlowIntegrator:
         before = [sample.w for sample in self.decades if sample.time < 0.5 * float(state.time)]
         if not before:
             return False
-        moved, would = _norm(state.w - before[-1]), float(state.time) * _norm(state.velocity)
+        moved, would = distance(state.w, before[-1]), float(state.time) * norm(state.velocity)
         # What rounding alone would seem to lead to has not been gone.
         return min(moved, would) > DRIFT * self._size(state.w) and moved > 0.5 * would
 
@@ -259,15 +285,15 @@ class FlowIntegrator:
 
         An offset, or a parameter that the loss hardly knows, does not move.
         """
-        speed = _norm(state.velocity)
-        way = _norm(state.w - self.origin) + speed / max(abs(self.bound), 1e-300)
-        return min(max(_norm(state.w), float(state.step) * speed), SCALE_CAP * way)
+        speed = norm(state.velocity)
+        way = distance(state.w, self.origin) + speed / max(abs(self.bound), 1e-300)
+        return min(max(norm(state.w), float(state.step) * speed), SCALE_CAP * way)
 
     def _size(self, w: Array) -> float:
-        return max(_norm(w), _norm(self.origin))
+        return max(norm(w), norm(self.origin))
 
     def _is_at_rest(self, state: FlowState) -> bool:
-        speed, time = _norm(state.velocity), float(state.time)
+        speed, time = norm(state.velocity), float(state.time)
         size = self._size(state.w)
         # At the rate of the stiffest mode, or of an algebraic decay, nothing is left to go.
         rate = max(abs(self.bound), 1 / time if time > 0 else 0.0)
@@ -294,12 +320,12 @@ class FlowIntegrator:
     def _step_record(self, endpoints: tuple[Endpoint, ...], stopping: float) -> StepRecord:
         lengths, bounds = np.asarray(self.steps).reshape(-1, 2).T
         work = self.work_of_steps / max(lengths.size, 1)
-        return StepRecord(self.step, lengths, bounds, endpoints, stopping, work)
+        return StepRecord(self.steps_again, lengths, bounds, endpoints, stopping, work)
 
     def _estimate_limit(self, state: FlowState) -> Limit | None:
         limit, solver, work = self._linearize(state)
         pairs = self._sharpness_at(limit.w) if self._is_useful(limit) else None
-        estimate = LimitEstimate(len(self.steps), solver, work, limit, float(state.loss), pairs)
+        estimate = LimitEstimate(*(len(self.steps), solver, work, limit, float(state.loss), pairs))
         self.next_estimate_loss = estimate.next_estimate_loss
         self.next_estimate_work = 2 * self.work_of_steps + FIRST_ESTIMATE_WORK
         if pairs is None:
@@ -332,7 +358,7 @@ class FlowIntegrator:
 
         A least-squares loss of about zero is a global minimum, and costs nothing to recognise.
         """
-        scale = abs(limit.sharpness) * _norm(limit.w) ** 2
+        scale = abs(limit.sharpness) * norm(limit.w) ** 2
         if self.problem.is_least_squares and limit.loss <= 1e-6 * scale:
             return limit
         most = int(self.budget.left / COST.hessian_product)
@@ -372,10 +398,10 @@ class FlowIntegrator:
         tolerance = min(0.1, 800 * self.rtol)
         affordable = MIN_ITERATIONS + 0.5 * ESTIMATE_SHARE * self.work_of_steps
         # Where zero loss lies ahead, the loss falls at least like a power of time.
-        speed = _norm(state.velocity)
+        speed = norm(state.velocity)
         falls = float(state.time) * speed**2 > 0.1 * float(state.loss) or float(state.time) == 0
         by_residuals = self.problem.is_least_squares and falls
-        solver = LinearizedSolver(by_residuals, self.kernel_inverse if by_residuals else None)
+        solver = LinearizedSolver(by_residuals, self.kernel_inverse() if by_residuals else None)
         most = int(min(affordable, MAX_ITERATIONS, self.budget.left / solver.work_of_iteration))
         limit = solver.limit(
             self.problem, state.w, tolerance if by_residuals else tolerance / 10, most
@@ -383,8 +409,3 @@ class FlowIntegrator:
         work = solver.work_of(limit)
         self.budget.spend(work)
         return limit, replace(solver, iterations=limit.iterations), work
-
-
-def _norm(v: Array) -> float:
-    xp = array_module(v)
-    return float(xp.linalg.norm(xp.asarray(v)))

@@ -26,6 +26,7 @@ class Limit:
     eigenvector: Array | None
     status: Status | None = None
     step_record: StepRecord | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from thalweg.problems import COST, FlatProblem
 from thalweg.problems.programs import (
     array_module,
     hessian_product,
+    norm,
     residual_products,
     sample_kernel,
 )
@@ -107,8 +108,8 @@ def conjugate_gradients(
     """
     x, r = 0.0 * b, b
     z = p = precondition(r)
-    rz, target, iterations = float(r @ z), tolerance * _norm(b), 0
-    while _norm(r) > target and iterations < max_iterations:
+    rz, target, iterations = float(r @ z), tolerance * norm(b), 0
+    while norm(r) > target and iterations < max_iterations:
         image = product(p)
         curvature = float(p @ image)
         iterations += 1
@@ -119,12 +120,7 @@ def conjugate_gradients(
         z = precondition(r)
         rz, before = float(r @ z), rz
         p = z + rz / before * p
-    return x, iterations, _norm(r) <= target
-
-
-def _norm(v: Vector) -> float:
-    norm: float = float(v @ v) ** 0.5
-    return norm
+    return x, iterations, norm(r) <= target
 
 
 def factor_kernel(problem: FlatProblem, w: Array) -> Array | None:
@@ -195,4 +191,4 @@ def _limit(
     rounding = 16 * float(jnp.finfo(w.dtype).eps) * abs(before)
     excess = max(abs(before - after - predicted) - rounding, 0.0)
     misfit = excess / abs(predicted) if predicted else nan
-    return LinearizedLimit(w + delta, after, _norm(delta), misfit, iterations, solved)
+    return LinearizedLimit(w + delta, after, norm(delta), misfit, iterations, solved)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from thalweg.curvature import top_eigenpairs
 from thalweg.flow.step import value_and_gradient
 from thalweg.problems import COST, FlatProblem
+from thalweg.problems.programs import norm
 
 Floats = NDArray[np.float64]
 
@@ -41,14 +42,13 @@ def _second_differences(problem: FlatProblem, w: Array) -> tuple[Floats, float]:
     here = _gradient(problem, w)
 
     def size(d: Floats) -> float:
-        step = jnp.asarray(d, w.dtype)
-        both = _gradient(problem, w + step) + _gradient(problem, w - step)
+        both = _gradient(problem, _displaced(w, d)) + _gradient(problem, _displaced(w, -d))
         return float(np.linalg.norm(both - 2 * here))
 
     distances = _longest(w) / 2.0**HALVINGS
     found = [[size(distance * d) for distance in distances] for d in directions]
     signs = random.choice([-1.0, 1.0], w.size)
-    jittered = w * jnp.asarray(1 + 4 * float(jnp.finfo(w.dtype).eps) * signs, w.dtype)
+    jittered = _displaced(w, 4 * float(jnp.finfo(w.dtype).eps) * signs * np.asarray(w))
     return np.asarray(found), float(np.linalg.norm(_gradient(problem, jittered) - here))
 
 
@@ -56,9 +56,13 @@ def _gradient(problem: FlatProblem, w: Array) -> Floats:
     return np.asarray(value_and_gradient(problem, w)[1], float)
 
 
+def _displaced(w: Array, d: Floats) -> Array:
+    return jnp.asarray(np.asarray(w) + d.astype(w.dtype))
+
+
 def _longest(w: Array) -> float:
     unit: float = float(jnp.finfo(w.dtype).eps) ** 0.25
-    return unit * float(jnp.linalg.norm(w))
+    return unit * norm(w)
 
 
 def nearest_jump(problem: FlatProblem, w: Array) -> tuple[float, float]:
@@ -113,7 +117,7 @@ def _points_beside(problem: FlatProblem, w: Array, distance: float) -> list[Arra
     directions = np.concatenate([half, -half])
 
     def beside(d: Floats) -> Array:
-        return w + jnp.asarray(distance * d, w.dtype)
+        return _displaced(w, distance * d)
 
     uphill = directions
     for _ in range(ASCENTS):

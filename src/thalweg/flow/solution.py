@@ -24,6 +24,7 @@ class Status(Named):
     BELOW_LEVEL = 9
     UNBOUNDED = 10
     NON_FINITE_HESSIAN = 11
+    TOO_SLOW = 12
 
     @property
     def advice(self) -> str:
@@ -82,6 +83,12 @@ _ADVICE = {
         "The Hessian became NaN or infinite where loss and gradient are finite: the loss has no "
         "second derivative there (as x^1.5 has none at 0); smooth it, or start elsewhere."
     ),
+    Status.TOO_SLOW: (
+        "The flow was given up early: the way left to go has hardly been getting shorter, and by "
+        "forecast its budget is not enough to settle (`detail` of the solution says how far it "
+        "came): raise max_gradient_evaluations, ask for a larger rtol, or measure "
+        "thalweg.truncated_sharpness at one loss level fixed for the whole run."
+    ),
 }
 
 
@@ -109,6 +116,8 @@ class FlowSolution:
     step_records
         The steps that were taken, for `gfs_sharpness_fall`; `None` where the flow was not
         integrated to its end.
+    detail
+        What is to be said of this flow beyond `status.advice`; often nothing.
     """
 
     w: PyTree
@@ -120,6 +129,7 @@ class FlowSolution:
     method: str
     eigenvector: Array | np.ndarray | None = None
     step_records: StepRecordPair | None = field(default=None, repr=False, compare=False)
+    detail: str = ""
 
     @property
     def converged(self) -> bool:

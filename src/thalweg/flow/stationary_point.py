@@ -16,6 +16,7 @@ from jaxtyping import Array
 from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
 from thalweg.flow.second_difference import rounding_of_gradient
 from thalweg.problems import COST, FlatProblem
+from thalweg.problems.programs import norm
 
 ROUNDS = 12  # of linear solves, each for what the one before has left
 TOLERANCE = 1e-2  # of each
@@ -40,9 +41,9 @@ def gradient_norm(problem: FlatProblem, w: Array, sharpness: float) -> GradientN
 
     Costs three gradients.
     """
-    norm, rounding = rounding_of_gradient(problem, w, np.random.default_rng(3))
-    least = float(jnp.finfo(w.dtype).eps) * abs(sharpness) * float(jnp.linalg.norm(w))
-    return GradientNorm(norm, max(rounding, least))
+    length, rounding = rounding_of_gradient(problem, w, np.random.default_rng(3))
+    least = float(jnp.finfo(w.dtype).eps) * abs(sharpness) * norm(w)
+    return GradientNorm(length, max(rounding, least))
 
 
 def stationary_point_near(

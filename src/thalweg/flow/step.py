@@ -1,9 +1,12 @@
 """One trial step of RKC2, and the next step's length from its error estimate."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jaxtyping import Array
+from numpy.typing import NDArray
 
 from thalweg.flow.rkc import ERROR, Evaluated, chebyshev_stages, stages
 from thalweg.problems import FlatProblem
@@ -11,6 +14,7 @@ from thalweg.problems.compiling import compiled
 from thalweg.problems.programs import array_module
 
 SHORTEST, LONGEST, SAFETY = 0.2, 5.0, 0.8  # of the step just tried: what the next one may be
+STEPS_AT_ONCE = 16  # that `rkc2_steps` takes, at most
 ERROR_ORDER = 3  # the estimate is of the local error of the method itself
 
 
@@ -77,8 +81,9 @@ def value_and_gradient(problem: FlatProblem, w: Array) -> tuple[Array, Array]:
     As a step of no length, so that one program, with one copy of the gradient, serves both.
     """
     zero, one = jnp.zeros((), w.dtype), jnp.ones((), w.dtype)
-    _, loss, velocity = rkc2_end(problem, w, jnp.zeros_like(w), zero, one)
-    return loss, -velocity
+    xp = array_module(w)
+    _, loss, velocity = rkc2_end(problem, w, jnp.asarray(xp.zeros(w.shape, w.dtype)), zero, one)
+    return loss, jnp.asarray(-xp.asarray(velocity))
 
 
 @compiled
@@ -92,10 +97,26 @@ def rkc2_end(
     return w, loss, velocity
 
 
-def rkc2_step(problem: FlatProblem, w: Array, length: Array, spectral_radius: Array) -> Array:
-    """Return where one step of RKC2 leads, from a point whose velocity is not known. Traceable."""
-    count = stages(length, spectral_radius)
-    return _stages(problem, w, -problem.gradient(w), length, count, count - 1)[2]
+def rkc2_steps(
+    problem: FlatProblem, w: Array, lengths: NDArray[Any], bounds: NDArray[Any]
+) -> Array:
+    """Return where steps of the given lengths, with these spectral bounds, lead."""
+    pad = STEPS_AT_ONCE - len(lengths)  # to a fixed shape: compiled once
+    lengths_, bounds_ = (jnp.asarray(np.pad(row, (0, pad)), w.dtype) for row in (lengths, bounds))
+    return _rkc2_steps(problem, w, lengths_, bounds_, jnp.asarray(len(lengths)))
+
+
+@compiled
+def _rkc2_steps(
+    problem: FlatProblem, w: Array, lengths: Array, bounds: Array, count: Array
+) -> Array:
+    def one(i: Any, w: Array) -> Array:
+        stage_count = stages(lengths[i], bounds[i])
+        velocity = -problem.gradient(w)
+        return _stages(problem, w, velocity, lengths[i], stage_count, stage_count - 1)[2]
+
+    w = lax.fori_loop(0, count, one, w)
+    return w
 
 
 def _stages(

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from thalweg.flow.linearized_limit import LinearizedSolver
 from thalweg.problems import FlatProblem
 
-StepFunction = Callable[[FlatProblem, Array, Array, Array], Array]
-"""`step(problem, w, length, bound)`: one step of a method, with no choice left to make."""
+Steps = Callable[[FlatProblem, Array, NDArray[np.float64], NDArray[np.float64]], Array]
+"""`steps_again(problem, w, lengths, bounds)`: steps of a method, with no choice left to make."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class StepRecord:
 
     Attributes
     ----------
-    step
-        The method's step.
+    steps_again
+        Takes the method's steps.
     lengths, bounds
         Of the steps: their lengths in time and the spectral bounds they relied on, shape `(N,)`.
     endpoints
@@ -51,7 +51,7 @@ class StepRecord:
         Of a step, on average, in units of one gradient.
     """
 
-    step: StepFunction
+    steps_again: Steps
     lengths: NDArray[np.float64]
     bounds: NDArray[np.float64]
     endpoints: tuple[Endpoint, ...]

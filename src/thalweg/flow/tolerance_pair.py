@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 from math import inf, nan
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from thalweg.flow.integrate import FlowIntegrator, IntegratorState
@@ -16,6 +17,7 @@ from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.step_record import StepRecordPair
 from thalweg.flow.work_budget import OutOfBudget, Stop, WorkBudget
 from thalweg.problems import FlatProblem
+from thalweg.problems.programs import distance
 
 FLOOR = 1e-3  # of rtol: an error bar is never narrower, however well two integrations agree
 ROUNDING = 400.0  # units of rounding per root of the number of gradients
@@ -56,9 +58,7 @@ def solve(pair: TolerancePair, problem: FlatProblem, w: Array, request: Request)
     refinement = _ToleranceRefinement(pair, problem, w, budget)
     budget.state = refinement.states
     try:
-        inverse = factor_kernel(problem, w)
-        budget.spend(kernel_cost(inverse))
-        best, status = refinement.refine(inverse, _eigenvector(previous, w))
+        best, status = refinement.refine(_eigenvector(previous, w))
     except (Stop, OutOfBudget) as reason:
         status = Status.STOPPED if isinstance(reason, Stop) else Status.BUDGET_EXHAUSTED
         best = refinement.best_known(status)
@@ -72,6 +72,7 @@ def solve(pair: TolerancePair, problem: FlatProblem, w: Array, request: Request)
         method=pair.name,
         eigenvector=best.eigenvector,
         step_records=refinement.step_records,
+        detail=best.detail,
     )
 
 
@@ -96,17 +97,26 @@ class _ToleranceRefinement:
         self.best: Limit | None = None
         self.step_records: StepRecordPair | None = None
         self.integrators: list[FlowIntegrator] = []
-        self.before: Sequence[ToleranceState] = budget.request.standing or ()
         self.limits: list[Limit | None] = []
-        self.past: list[ToleranceState] = []  # of the stages before the one in hand
+        self.before: Sequence[ToleranceState] = budget.request.standing or ()
 
     def states(self) -> list[ToleranceState]:
         """Return how far the flow has been integrated at each tolerance so far."""
-        return self.past + list(map(_tolerance_state, self.integrators, self.limits))
+        return list(map(_tolerance_state, self.integrators, self.limits))
 
-    def refine(self, inverse: Array | None, vector: Array | None) -> tuple[Limit, Status]:
+    @cached_property
+    def kernel_inverse(self) -> Array | None:
+        """The preconditioner of linear solves in residual space, for who needs one."""
+        inverse = factor_kernel(self.problem, self.w)
+        self.budget.spend(kernel_cost(inverse))
+        return inverse
+
+    def refine(self, vector: Array | None) -> tuple[Limit, Status]:
         coarsest, fine, *finer = self.pair.tolerances
-        last, limit = self._integrate((coarsest, fine), inverse, vector)
+        last = self._integrate(coarsest, vector)
+        if last.status is Status.TOO_SLOW:
+            return last, last.status
+        limit = self._integrate(fine, vector)
         for tolerance in (*finer, None):
             if limit.status is last.status is Status.SADDLE:
                 return self._extrapolated(limit, last), Status.SADDLE
@@ -123,7 +133,7 @@ class _ToleranceRefinement:
             rtol = self.budget.request.rtol
             if self._rounding() > rtol or limit.error > rtol * abs(limit.sharpness):
                 break  # which finer steps would not change
-            last, (limit,) = limit, self._integrate((tolerance,), inverse, limit.eigenvector)
+            last, limit = limit, self._integrate(tolerance, limit.eigenvector)
         return best, Status.CONVERGED if self._is_accurate(best) else Status.INACCURATE
 
     def _set_valued_limit(self, fine: Limit, coarse: Limit) -> Limit | None:
@@ -148,31 +158,24 @@ class _ToleranceRefinement:
         parts = self.pair.extrapolation, self.pair.integration
         return StepRecordPair(coarse.step_record, fine.step_record, *parts)
 
-    def _integrate(
-        self, tolerances: Sequence[float], inverse: Array | None, vector: Array | None
-    ) -> list[Limit]:
-        rtol = self.budget.request.rtol
-        self.past = self.states()
-        tasks = self.budget.add_tasks(len(tolerances))
-        integrators = [
-            self.pair.integrator(self.problem, self.w, rtol, task, inverse, vector)
-            for task in tasks
-        ]
-        limits: list[Limit | None] = [None] * len(tolerances)
-        first = len(self.past)
-        for number, known in enumerate(self.before[first : first + len(tolerances)]):
+    def _integrate(self, tolerance: float, vector: Array | None) -> Limit:
+        number, work = len(self.integrators), self.budget.add_task()
+        integrator = self.pair.integrator(
+            *(self.problem, self.w, self.budget.request.rtol, work),
+            *(lambda: self.kernel_inverse, vector),
+        )
+        self.integrators.append(integrator)
+        self.limits.append(None)
+        if number < len(self.before):
+            known = self.before[number]
             if known.state is not None:
-                integrators[number].restore(known.state)
+                integrator.restore(known.state)
             if known.limit is not None:
-                limits[number], tasks[number].spent = known.limit, known.spent
-        self.integrators, self.limits = integrators, limits
-
-        def integrate(number: int) -> None:
-            limits[number] = integrators[number].integrate(tolerances[number])
-
-        left = [number for number, limit in enumerate(limits) if limit is None]
-        self.budget.run_in_turn([partial(integrate, number) for number in left])
-        return [limit for limit in limits if limit is not None]
+                self.limits[number], work.spent = known.limit, known.spent
+                return known.limit
+        self.limits[number] = limit = integrator.integrate(tolerance)
+        self.budget.report()
+        return limit
 
     def _is_accurate(self, limit: Limit) -> bool:
         return limit.error <= self.budget.request.rtol * abs(limit.sharpness)
@@ -199,8 +202,8 @@ class _ToleranceRefinement:
         scale, rtol = abs(fine.sharpness), self.budget.request.rtol
         floor = self._floor(fine.sharpness)
         # A difference of two numbers may be small by accident, the distance of two vectors is not.
-        distance = float(jnp.linalg.norm(fine.w - coarse.w))
-        apart = distance * self.integrators[-1].slope_of_sharpness(fine) if distance > 0 else 0.0
+        apart = distance(fine.w, coarse.w)
+        apart *= self.integrators[-1].slope_of_sharpness(fine) if apart > 0 else 0.0
         difference_seen = max(abs(difference), apart)
         error = self.pair.integration * difference_seen + fine.error + floor
         # The estimates rest on assumptions: they are widened where there is room for it.
@@ -219,5 +222,5 @@ def _eigenvector(previous: FlowSolution | None, w: Array) -> Array | None:
     if previous is None or previous.eigenvector is None:
         return None
     vector = jnp.asarray(previous.eigenvector, w.dtype)
-    fits = vector.shape == w.shape and bool(jnp.all(jnp.isfinite(vector)))
+    fits = vector.shape == w.shape and bool(np.isfinite(vector).all())
     return vector if fits else None

@@ -1,14 +1,13 @@
 """The work of a solve, counted against its budget, and what watchers get to see of it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, TypeVar
+from typing import Any
 
 from thalweg.flow.method import FlowProgress, Request
 
-T = TypeVar("T")
 REPORT_INTERVAL = 0.2  # seconds between two reports to the watcher
 MIN_WORK = 10.0  # gradients, that may always be begun
 
@@ -45,6 +44,11 @@ class TaskWork:
     def left(self) -> float:
         """The work that may still be begun (`WorkBudget.left`)."""
         return self.budget.left
+
+    @property
+    def most(self) -> float:
+        """The budget of the whole solve, in units of one gradient."""
+        return self.budget.request.max_gradient_evaluations
 
     def record(self, time: float, loss: float) -> None:
         """Record how far a flow has come."""
@@ -107,36 +111,19 @@ class WorkBudget:
     def check(self) -> None:
         """Report to the watcher if it is time to; raise what ends the solve, if anything does."""
         if time.monotonic() - self._reported > REPORT_INTERVAL:
-            self._report()
+            self.report()
         if self.spent >= self.request.max_gradient_evaluations:
             raise OutOfBudget
         if time.monotonic() - self.request.began > self.request.max_seconds:
             raise OutOfBudget
 
-    def add_tasks(self, count: int) -> list[TaskWork]:
-        """Return the work of so many new tasks."""
-        tasks = [TaskWork(self) for _ in range(count)]
-        self._tasks += tasks
-        return tasks
+    def add_task(self) -> TaskWork:
+        """Return the work of a new task."""
+        self._tasks.append(TaskWork(self))
+        return self._tasks[-1]
 
-    def run_in_turn(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
-        """Run tasks one after the other; report to the watcher after each.
-
-        In the thread of the caller: what a loss is may depend on settings that hold for one thread
-        only (a `with jax....:` block, a context variable, any thread-local value).
-
-        Raises
-        ------
-        OutOfBudget, Stop
-            As for `TaskWork.spend`.
-        """
-        results = []
-        for task in tasks:
-            results.append(task())
-            self._report()
-        return results
-
-    def _report(self) -> None:
+    def report(self) -> None:
+        """Report to the watcher; raise `Stop` if it asks for that."""
         if self.request.report is None:
             return
         spent = self.spent

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
@@ -276,7 +277,7 @@ def flatten(loss: Callable[[Any], Any], w: Params) -> tuple[FlatProblem, Array]:
     if any(jnp.iscomplexobj(leaf) for leaf in leaves):
         raise TypeError("the parameters hold complex numbers; split them in real and imaginary")
     vector, unravel = ravel_pytree(arrays)
-    if not bool(jnp.all(jnp.isfinite(vector))):
+    if not np.isfinite(np.asarray(vector)).all():
         raise ValueError("the parameters hold NaN or infinity; start from finite numbers")
     # Flat already: around it again, all would be compiled again.
     flat = problem if isinstance(problem, FlatProblem) else FlatProblem(problem, rest, unravel)

@@ -43,7 +43,21 @@ def sample_kernel(problem: FlatProblem, w: Array) -> Array | None:
     return problem.sample_kernel(w)
 
 
-def array_module(array: Array) -> ModuleType:
+def norm(v: Array | np.ndarray) -> float:
+    """Return `|v|`."""
+    xp = array_module(v)
+    return float(xp.linalg.norm(xp.asarray(v)))
+
+
+def distance(a: Array, b: Array) -> float:
+    """Return `|a - b|`."""
+    xp = array_module(a)
+    return float(xp.linalg.norm(xp.asarray(a) - xp.asarray(b)))
+
+
+def array_module(array: Array | np.ndarray) -> ModuleType:
     """Return NumPy for an array on one CPU, whose memory it shares, else `jax.numpy`."""
+    if isinstance(array, np.ndarray | np.generic):
+        return np
     devices = array.devices()
     return np if len(devices) == 1 and next(iter(devices)).platform == "cpu" else jnp

@@ -1,0 +1,57 @@
+"""Flows that will not settle within their budget are told early, and others are not."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import thalweg as tw
+from thalweg.flow.diverging_flow import DecadeSample
+from thalweg.flow.solution import Status
+from thalweg.flow.too_slow import forecast_by_decades, forecast_by_moves, forecast_by_pace
+
+
+def decades(moves, works, size=10.0):
+    """Return samples of a flow along a line that moves by `moves` from decade to decade."""
+    places = size + np.concatenate([[0.0], np.cumsum(moves)])
+    return [
+        DecadeSample(10.0**k, 1.0, 1.0, jnp.array([place]), work)
+        for k, (place, work) in enumerate(zip(places, works, strict=True))
+    ]
+
+
+def test_a_flow_that_moves_ever_farther_at_ever_higher_prices_is_forecast():
+    works = [1000.0, 2000.0, 4000.0, 8000.0]
+    assert forecast_by_decades(decades([1, 2, 3], works)) == 3 * 8000 * 2**3
+    assert forecast_by_decades(decades([3, 2, 1], works)) == 0  # slowing down
+    assert forecast_by_decades(decades([1e-3, 1e-2, 0.1], works)) == 0  # leaving a plateau
+    assert forecast_by_decades(decades([1, 2], works[1:])) == 0  # too early to say
+
+
+def test_a_decade_that_does_not_end_is_forecast_by_its_pace():
+    last = DecadeSample(1e8, 1.0, 1.0, jnp.zeros(1), 1000.0)
+    assert forecast_by_pace(last, 1e9, 2000.0) == 3 * 2000 * 2
+    assert forecast_by_pace(last, 10**8.5, 2000.0) == pytest.approx(3 * 2000 * 4)
+    assert forecast_by_pace(last, 2e8, 1500.0) == 0
+
+
+def test_moves_that_shrink_fast_enough_are_let_go_on():
+    works = [1000.0, 3000.0, 9000.0]
+    fast, slow = (forecast_by_moves(decades([1.0, last], works), 1e-4) for last in (0.1, 0.8))
+    # From 0.1 of 11 down to 1e-4 of it by a hundred a decade: not one decade more.
+    assert 3 * 9000 < fast < 3 * 9000 * 10**0.5 < 1e6 < slow
+    assert forecast_by_moves(decades([0.1, 1.0], works), 1e-4) > 1e12
+    assert forecast_by_moves(decades([1.0], works[:2]), 1e-4) == 0
+
+
+@pytest.mark.slow
+def test_a_small_network_that_does_not_settle_is_told_early():
+    rng = np.random.default_rng(4)
+    x = jnp.asarray(rng.normal(size=(5, 1)))
+    w = {"in": jnp.asarray(rng.normal(size=(1, 7))), "out": jnp.asarray(rng.normal(size=7))}
+    problem = tw.Supervised(lambda w, x: jnp.tanh(x @ w["in"]) @ w["out"], x, jnp.sin(x[:, 0]))
+    s = tw.gradient_flow_solution(problem, w)
+    assert s.status is Status.TOO_SLOW
+    assert s.gradient_evaluations < 100_000
+    assert s.sharpness_error == np.inf
+    assert "in a decade of time" in s.detail
+    assert "max_gradient_evaluations" in s.status.advice
