@@ -9,9 +9,9 @@ from matplotlib.text import Text
 
 MEANINGS = (
     "converged inaccurate budget_exhausted no_minimiser_found saddle non_finite stopped set_valued "
-    "level_not_reached below_level unbounded non_finite_hessian"
+    "level_not_reached below_level unbounded non_finite_hessian too_slow"
 )
-_FLAGS = {"flag_values": np.arange(12.0), "flag_meanings": MEANINGS}
+_FLAGS = {"flag_values": np.arange(13.0), "flag_meanings": MEANINGS}
 
 
 def edge_of_stability(step_sizes=(0.2,), *, every=20, error=2e-5, unconverged=(3, 17)):

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -132,14 +131,15 @@ def test_a_flow_goes_on_within_its_steps_also_from_a_file(tmp_path):
 def test_a_budget_ends_the_task_that_exceeds_it():
     """What the first task leaves, the second may use."""
     budget = WorkBudget(Request(1e-4, 100.0), 1.0)
-    works = budget.add_tasks(2)
+    works = [budget.add_task(), budget.add_task()]
 
     def task(counted, work, steps):
         for _ in range(steps):
             counted.spend(work)
 
+    task(works[0], 3.0, 20)
     with pytest.raises(OutOfBudget):
-        budget.run_in_turn([partial(task, works[0], 3.0, 20), partial(task, works[1], 4.0, 1000)])
+        task(works[1], 4.0, 1000)
     assert [one.spent for one in works] == [60.0, 40.0]
     assert budget.spent == 100.0
 

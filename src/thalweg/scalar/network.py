@@ -79,7 +79,7 @@ class ScalarNetwork(Problem):
         """Return the target in the dtype of the parameters."""
         return jnp.asarray(self.target, dtype)
 
-    def balances(self, w: Float[Array, " depth"]) -> Float[Array, " depth"]:
+    def balances(self, w: Float[Array | np.ndarray, " depth"]) -> Float[Array, " depth"]:
         """Return what gradient flow conserves: `w_i² - w_m²`.
 
         `w_m` is the coordinate of smallest magnitude; computed without cancellation.
