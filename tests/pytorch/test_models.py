@@ -21,6 +21,10 @@ WRONG = {"orthogonal", "embedding_bag"}
 """Kinds that torchax 0.0.13 translates wrongly, or not at all."""
 
 
+SECOND_DERIVATIVE_OF_TORCH_IS_WRONG = {"weight_norm"}
+"""By a fifth, in torch 2.13 on the CPU: a difference of torch's gradients tells."""
+
+
 def attention_by_its_formula():
     return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
 
@@ -58,6 +62,21 @@ def torch_derivatives(model, x, y, v, u):
     return [a.detach().numpy() for a in (loss, gradient, product, r, image, both)]
 
 
+def difference_of_gradients(model, x, y, v, h=1e-5):
+    """Return `H v` by a central difference."""
+    gradients = []
+    for sign in (1, -1):
+        moved = copy.deepcopy(model).double()
+        named = sorted(moved.named_parameters(), key=lambda pair: pair[0])
+        parts = torch.tensor(v).split([p.numel() for _, p in named])
+        with torch.no_grad():
+            for (_, parameter), part in zip(named, parts, strict=True):
+                parameter += sign * h * part.reshape(parameter.shape)
+        loss = nn.functional.mse_loss(moved(x.double()), y.double())
+        gradients.append(torch.cat([g.reshape(-1) for g in grad(loss, [p for _, p in named])]))
+    return ((gradients[0] - gradients[1]) / (2 * h)).numpy()
+
+
 @pytest.mark.parametrize(
     "name", ["tanh", *slow(*sorted(torch_models.MODELS.keys() - WRONG - {"tanh"}))]
 )
@@ -71,6 +90,11 @@ def test_derivatives_are_those_of_torch(name):
     product = hessian_product(flat, w, jnp.asarray(v))
     found = (loss, gradient, product, *residual_products(flat, w, jnp.asarray(u)))
     expected = torch_derivatives(model, x, y, v, u)
+    if name in SECOND_DERIVATIVE_OF_TORCH_IS_WRONG:
+        measured = difference_of_gradients(model, x, y, v)
+        assert np.linalg.norm(expected[2] - measured) > 0.1 * np.linalg.norm(measured)
+        assert np.linalg.norm(product - measured) <= 1e-7 * np.linalg.norm(measured)
+        expected[2] = product
     for one, other in zip(found, expected, strict=True):
         assert np.linalg.norm(one - other) <= 1e-9 * np.linalg.norm(other)
 
