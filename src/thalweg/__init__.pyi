@@ -4,10 +4,12 @@ from . import figures as figures
 from . import flow as flow
 from . import models as models
 from . import problems as problems
+from .basics.versions import __version__ as __version__
 from .curvature import Eigenpairs as Eigenpairs
 from .curvature import sharpness as sharpness
 from .curvature import top_eigenpairs as top_eigenpairs
 from .descent import GFSSharpness as GFSSharpness
+from .descent import HeavyBall as HeavyBall
 from .descent import Quantity as Quantity
 from .descent import Run as Run
 from .descent import Sharpness as Sharpness
@@ -23,8 +25,9 @@ from .flow import gradient_flow_solution as gradient_flow_solution
 from .flow import truncated_sharpness as truncated_sharpness
 from .problems import Problem as Problem
 from .problems import Supervised as Supervised
+from .runs.along import Along as Along
+from .runs.along import measure_along as measure_along
 from .runs.public import results as results
-from .runs.versions import __version__ as __version__
 from .scalar import Certificate as Certificate
 from .scalar import Finding as Finding
 from .scalar import ScalarNetwork as ScalarNetwork

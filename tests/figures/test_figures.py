@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.text import Text
 
 from drawn import (
     MEANINGS,
@@ -22,6 +23,7 @@ from drawn import (
     with_rise,
 )
 from thalweg.figures import plot_run
+from thalweg.figures.measured import runs_of
 from thalweg.flow import Status
 
 
@@ -122,13 +124,13 @@ def test_one_unknown_threshold_leaves_the_others():
 
 def test_a_threshold_far_from_all_values_is_a_note_and_flattens_nothing():
     data = edge_of_stability(unconverged=())
-    data["threshold"] = ("run", [100.0])
+    data = data.assign_coords(step_size=("run", [0.02]), threshold=("run", [100.0]))
     axes = gfs(plot_run(data))
     assert levels(axes) == []
     assert notes(axes) == [r"$2/\eta$ = 100 is above"]
     assert axes.get_ylim()[1] < 20
-    data["threshold"] = ("run", [1.0])
-    assert notes(gfs(plot_run(data))) == [r"$2/\eta$ = 1 is below"]
+    data["threshold"] = ("run", [1.0])  # that of another optimiser
+    assert notes(gfs(plot_run(data))) == ["threshold = 1 is below"]
 
 
 def test_a_point_whose_error_is_not_known_is_hollow():
@@ -320,3 +322,31 @@ def test_marks_are_numbered_lines_in_every_panel_with_labels_in_the_legend():
     assert numbers == {"1": 120, "2": 260}
     assert {"1: at the edge, $t$ = 120", "2: convergence certain, $t$ = 260"} <= set(legend(figure))
     assert len(plot_run(edge_of_stability()).axes[0].texts) == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "threshold", "attributes", "axis", "name", "line"),
+    [
+        (0.2, 10.0, {}, "gradient descent epoch", "$\\eta$ = 0.2, $2/\\eta$ = 10", "$2/\\eta$"),
+        (0.2, np.nan, {"optimizer": "Adam"}, "Adam epoch", "Adam, $\\eta$ = 0.2", None),
+        (0.2, 11.0, {"optimizer": "SGD"}, "SGD epoch", "SGD, $\\eta$ = 0.2, threshold = 11", ""),
+        (np.nan, 11.0, {}, "epoch", "measured run, threshold = 11", ""),
+    ],
+)
+def test_a_run_is_called_by_what_is_known_of_it(size, threshold, attributes, axis, name, line):
+    data = edge_of_stability().assign_attrs(attributes)
+    data = data.assign_coords(step_size=("run", [size]), threshold=("run", [threshold]))
+    data["step"].attrs["long_name"] = "epoch"
+    shown = [text.get_text().strip() for text in plot_run(data).findobj(Text)]
+    assert f"{axis} $t$" in shown
+    assert name in shown
+    lines = [text for text in shown if text.startswith("stability threshold")]
+    assert len(lines) == (line is not None)
+    assert all(("$2/\\eta$" in text) == bool(line) for text in lines)
+    assert not any("nan" in text for text in shown)
+
+
+def test_starts_tell_runs_of_one_step_size_apart():
+    data = edge_of_stability((0.2, 0.2)).assign_coords(seed=("run", [3, 7]))
+    labels = [run.label for run in runs_of(data)]
+    assert labels == ["$\\eta$ = 0.2, seed 3", "$\\eta$ = 0.2, seed 7"]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from thalweg.runs import RunFolder, load, versions
+from thalweg.basics.versions import versions
+from thalweg.runs import RunFolder, load
 from thalweg.runs.atomic_write import TEMPORARY
 from thalweg.runs.strict_json import to_json
 

@@ -1,1 +1,1 @@
-"""What every room may use: numbers with names, and the memory of this machine."""
+"""What every room may use: checks, numbers with names, versions, the memory of this machine."""

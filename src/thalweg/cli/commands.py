@@ -16,6 +16,7 @@ from typing import Any
 import tyro
 
 from thalweg.basics.memory import is_exhausted
+from thalweg.basics.versions import __version__
 from thalweg.cli.explore import explore
 from thalweg.cli.mistakes import (
     BadInputError,
@@ -32,8 +33,7 @@ from thalweg.runs.claim import RunClaim
 from thalweg.runs.figure_options import FigureOptions
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.interruption import Interruption
-from thalweg.runs.stored import experiment_of
-from thalweg.runs.versions import __version__
+from thalweg.runs.stored import experiment_of, stored
 
 _HELP = """\
 usage: thalweg COMMAND ...
@@ -165,7 +165,7 @@ def _run_experiment(
         config.check()
         budget.check()
         figure.check()
-        claim = RunClaim.of_new_run(config, output.out, overwrite=output.overwrite)
+        claim = RunClaim.of_new_run(stored(config), output.out, overwrite=output.overwrite)
     try:
         with claim.guarding():
             _start_jax()

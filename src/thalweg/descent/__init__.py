@@ -8,6 +8,8 @@ from thalweg.descent.checkpoint import (
     write_checkpoint,
 )
 from thalweg.descent.descend import descend
+from thalweg.descent.labels import HeavyBall
+from thalweg.descent.measured_run import LoggedReading
 from thalweg.descent.measurements import Measurement, Quantity, Reading
 from thalweg.descent.run import Interrupted, Progress, Run
 from thalweg.descent.sharpness import EigenStatus, GFSSharpness, Sharpness
@@ -18,7 +20,9 @@ __all__ = [
     "CheckpointError",
     "EigenStatus",
     "GFSSharpness",
+    "HeavyBall",
     "Interrupted",
+    "LoggedReading",
     "Measurement",
     "Progress",
     "Quantity",

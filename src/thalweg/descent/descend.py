@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from thalweg.descent.checkpoint import Checkpoint, Outcome, RunStatus
+from thalweg.descent.labels import Labels, Threshold, optimizer_name, threshold_of
+from thalweg.descent.measured_run import OnReading, Report, RunLog
 from thalweg.descent.measurements import Measurement, as_list, check_names, checked_count
-from thalweg.descent.one_run import Descent, DescentLog, Report
+from thalweg.descent.one_run import Descent
 from thalweg.descent.recorder import Recorder
 from thalweg.descent.run import Interrupted, Run
 from thalweg.descent.updates import Optimizer, check_optimizer, update_for
@@ -25,8 +27,10 @@ def descend(
     steps: int,
     measurements: Measurement | Sequence[Measurement] = (),
     optimizer: Optimizer | None = None,
+    threshold: Threshold | None = None,
     loss_every: int = 1,
     report: Report | None = None,
+    on_reading: OnReading | None = None,
     max_gradient_evaluations: float = math.inf,
     checkpoint: Checkpoint | None = None,
 ) -> Run:
@@ -46,13 +50,18 @@ def descend(
         Such as `Sharpness()` and `GFSSharpness()`, one or several; see `Measurement` for your own.
     optimizer
         An optax `GradientTransformation`, or a callable `step_size -> GradientTransformation`
-        such as `optax.sgd`; left out, plain gradient descent. The stability threshold
-        `2 / step_size` is that of plain gradient descent, and NaN for any other.
+        such as `optax.sgd`; left out, plain gradient descent.
+    threshold
+        The sharpness above which steps are unstable, where it is known: a number, or a function of
+        the step size, such as `HeavyBall(0.9)` for `optax.sgd(step_size, momentum=0.9)`. Left out,
+        `2 / step_size` for plain gradient descent, and NaN for any other optimizer.
     loss_every
         Record the loss at every so many steps (and at the last).
     report
         Called now and then, and after every measurement, with a `Progress`; a true return value
         stops the descent.
+    on_reading
+        Called with a `LoggedReading` after every measurement: a logger.
     max_gradient_evaluations
         Budget of all work, in units of one gradient; used up, it stops the descent.
     checkpoint
@@ -99,14 +108,17 @@ def descend(
             f"max_gradient_evaluations must be a number of at least 0, got "
             f"{max_gradient_evaluations}; leave it out for no limit"
         )
-    if report is not None and not callable(report):
-        raise TypeError(f"report must be callable, not {type(report).__name__}")
+    for name, function in (("report", report), ("on_reading", on_reading)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name} must be callable, not {type(function).__name__}")
     if not isinstance(checkpoint, Checkpoint | None):
         raise TypeError(f"checkpoint must be a Checkpoint, not {type(checkpoint).__name__}")
     flat, vector = flatten(loss, w0)
-    recorder = Recorder(len(step_sizes), steps, loss_every, measurements)
-    thresholds = [2 / size if optimizer is None else math.nan for size in step_sizes]
-    log = DescentLog(recorder, step_sizes, thresholds, began, report, max_gradient_evaluations)
+    recorder = Recorder.scheduled(len(step_sizes), steps, loss_every, measurements)
+    plain = optimizer is None
+    thresholds = [threshold_of(threshold, size, is_plain=plain) for size in step_sizes]
+    labels = Labels(step_sizes, thresholds, optimizer_name(optimizer))
+    log = RunLog(recorder, labels, began, report, on_reading, max_gradient_evaluations)
     if checkpoint is not None:
         log.restore(checkpoint)
     w = flat.tree(vector)
@@ -118,23 +130,10 @@ def descend(
         descent = Descent(flat.problem, update_for(optimizer, size), log, steps)
         log.outcomes.append(descent.descend(w, checkpoint))
         checkpoint = None
-    run = _run(log)
+    run = log.result(log.outcomes)
     if log.interrupt is not None:
         raise Interrupted(run) from log.interrupt
     return run
-
-
-def _run(log: DescentLog) -> Run:
-    outcomes = log.outcomes
-    return Run(
-        dataset=log.dataset(),
-        w=[outcome.w for outcome in outcomes],
-        status=[outcome.status for outcome in outcomes],
-        message=[outcome.message for outcome in outcomes],
-        steps=[outcome.steps for outcome in outcomes],
-        gradient_evaluations=log.work,
-        seconds=log.seconds,
-    )
 
 
 def _checked_step_sizes(step_size: float | Sequence[float]) -> list[float]:

@@ -90,6 +90,18 @@ def scheduled_steps(measurement: Measurement, steps: int) -> np.ndarray:
     return np.union1d(regular, np.asarray([*also, steps], np.int64))
 
 
+def is_due(measurement: Measurement, before: int, step: int) -> bool:
+    """Whether a step of the schedule, the last one apart, is after `before` and at most `step`.
+
+    >>> norm = Quantity("norm", max, every=4, also=(5,))
+    >>> [step for step in range(10) if is_due(norm, step - 1, step)]
+    [0, 4, 5, 8]
+    """
+    later = max(before + 1 - measurement.start, 0)
+    regular = measurement.start + -(-later // measurement.every) * measurement.every
+    return regular <= step or any(before < s <= step for s in getattr(measurement, "also", ()))
+
+
 @dataclass(frozen=True)
 class Quantity:
     """Any number computed from the problem and the parameters.

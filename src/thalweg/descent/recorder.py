@@ -1,13 +1,14 @@
 """The recorder of losses and measured values, and the dataset made of them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from thalweg.basics.memory import BYTES_A_RESULT, check_fits
+from thalweg.descent.labels import Labels
 from thalweg.descent.measurements import (
     Measurement,
     Reading,
@@ -20,12 +21,32 @@ from thalweg.descent.measurements import (
 class Recorder:
     """Losses and measured values of several runs, in arrays with NaN where nothing was reached.
 
-    The arrays have their full length from the start, so that what a run leaves when it stops
-    early still lies on the axes that were asked for.
+    The axes are there from the start, so that what a run leaves when it stops early still lies on
+    those that were asked for (`scheduled`); or they grow by the steps that are given (`extend`).
     """
 
-    def __init__(self, runs: int, steps: int, loss_every: int, measurements: Sequence[Measurement]):
+    def __init__(
+        self,
+        measurements: Sequence[Measurement],
+        runs: int = 1,
+        loss_steps: Sequence[int] | NDArray[np.int64] = (),
+        schedules: Sequence[NDArray[np.int64]] | None = None,
+    ):
         self.measurements = measurements
+        self.loss_steps = np.asarray(loss_steps, np.int64)
+        self.schedules = list(schedules or [np.zeros(0, np.int64)] * len(measurements))
+        self.losses = np.full((runs, self.loss_steps.size), np.nan)
+        self.values = {
+            name: np.full((runs, schedule.size), np.nan)
+            for m, schedule in zip(measurements, self.schedules, strict=True)
+            for name in m.variables
+        }
+
+    @classmethod
+    def scheduled(
+        cls, runs: int, steps: int, loss_every: int, measurements: Sequence[Measurement]
+    ) -> Self:
+        """Return the recorder of runs whose steps are known: what one leaves lies on these axes."""
         columns = steps / loss_every + sum(
             len(m.variables) * max(steps - m.start, 0) / m.every for m in measurements
         )
@@ -35,20 +56,29 @@ class Recorder:
             "choose fewer steps, or record and measure less often",
         )
         regular = np.arange(0, steps + 1, loss_every, dtype=np.int64)
-        self.loss_steps = np.union1d(regular, np.asarray([steps], np.int64))
-        self.losses = np.full((runs, self.loss_steps.size), np.nan)
-        self.schedules = [scheduled_steps(m, steps) for m in measurements]
-        self.values = {
-            name: np.full((runs, schedule.size), np.nan)
-            for m, schedule in zip(measurements, self.schedules, strict=True)
-            for name in m.variables
-        }
+        loss_steps = np.union1d(regular, np.asarray([steps], np.int64))
+        schedules = [scheduled_steps(m, steps) for m in measurements]
+        return cls(measurements, runs, loss_steps, schedules)
 
-    def restore(self, losses: NDArray[Any], values: Mapping[str, NDArray[Any]]) -> None:
-        """Go on with what an earlier recorder, with the same axes, has recorded."""
-        self.losses[:] = losses
-        for name, array in values.items():
-            self.values[name][:] = array
+    def extend(self, step: int, due: Sequence[int]) -> None:
+        """Lengthen the axes of the loss, and of the measurements `due`, by a step."""
+        self.loss_steps = np.append(self.loss_steps, step)
+        self.losses = _with_column(self.losses)
+        for number in due:
+            self.schedules[number] = np.append(self.schedules[number], step)
+            for name in self.measurements[number].variables:
+                self.values[name] = _with_column(self.values[name])
+
+    def restore(
+        self,
+        losses: NDArray[Any],
+        values: Mapping[str, NDArray[Any]],
+        axes: Sequence[NDArray[np.int64]],
+    ) -> None:
+        """Go on with what an earlier recorder has recorded on its axes, that of the loss first."""
+        self.loss_steps, self.schedules = axes[0], list(axes[1:])
+        self.losses = losses.copy()
+        self.values = {name: values[name].copy() for name in self.values}
 
     def due(self, step: int) -> list[int]:
         """Return the numbers of the measurements to be made at `step`."""
@@ -80,21 +110,20 @@ class Recorder:
             for name, value in reading.of_previous.items():
                 self.values[name][run, column - 1] = value
 
-    def dataset(self, step_sizes: Sequence[float], thresholds: Sequence[float]) -> xr.Dataset:
+    def dataset(self, labels: Labels) -> xr.Dataset:
         """Return everything on its axes: dimension `run` first, steps as coordinates."""
-        threshold = described("stability threshold, 2 / step size")
         data: dict[str, Any] = {"loss": (("run", "step"), self.losses, described("loss"))}
-        coords: dict[str, Any] = {
-            "step_size": ("run", list(step_sizes), described("step size")),
-            "threshold": ("run", list(thresholds), threshold),
-            "step": ("step", self.loss_steps, described("step", "steps")),
-        }
+        coords = labels.coordinates() | {"step": ("step", self.loss_steps, labels.axis())}
         for measurement, schedule in zip(self.measurements, self.schedules, strict=True):
             axis = f"{measurement.name}_step"
-            coords[axis] = (axis, schedule, described("step", "steps"))
+            coords[axis] = (axis, schedule, labels.axis())
             for name, attributes in measurement.variables.items():
                 data[name] = (("run", axis), self.values[name], dict(attributes))
-        return xr.Dataset(data, coords)
+        return xr.Dataset(data, coords, labels.attributes(self.measurements))
+
+
+def _with_column(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.pad(array, ((0, 0), (0, 1)), constant_values=np.nan)
 
 
 def _from(steps: NDArray[np.int64], step: int) -> NDArray[np.int64]:

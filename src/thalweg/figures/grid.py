@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from thalweg.figures.layout import Layout
 from thalweg.figures.limits import loss_limits, sharpness_limits, span_steps
 from thalweg.figures.marks import draw_marks
-from thalweg.figures.measured import OneRun, flow_labels, flows_of
+from thalweg.figures.measured import OneRun, flow_labels, flows_of, short_step_label, step_label
 from thalweg.figures.panels import (
     Handles,
     bars_handle,
@@ -22,7 +22,7 @@ from thalweg.figures.panels import (
     draw_loss,
     draw_sharpness,
 )
-from thalweg.figures.style import STEPS, Figure, letter, style
+from thalweg.figures.style import Figure, letter, style
 
 LABELS = 0.6
 """Inches left of panels, for the labels of their axes."""
@@ -66,7 +66,7 @@ def beside(
         for axes, panel in zip(cells[:, 0], panels, strict=True):
             axes.set_ylabel(panel.label)
         for axes in cells[-1]:
-            axes.set_xlabel(STEPS if panel_width > 2 else "step $t$")
+            axes.set_xlabel((step_label if panel_width > 2 else short_step_label)(runs[0].data))
         figure.align_ylabels(list(cells[:, 0]))
         total = sum(panel.height * height + 0.3 for panel in panels)
         return layout.finish(figure, title, handles, total + 0.5)
@@ -84,7 +84,7 @@ def beneath(runs: Sequence[OneRun], layout: Layout, width: float, title: str) ->
         for axes, run in zip(cells[0], runs, strict=True):
             axes.set_ylabel(run.label)
         for axes in cells[:, -1]:
-            axes.set_xlabel("step $t$" if len(panels) > 1 else STEPS)
+            axes.set_xlabel((short_step_label if len(panels) > 1 else step_label)(runs[0].data))
         figure.align_ylabels(list(cells[0]))
         return layout.finish(figure, title, handles, len(runs) * (height + 0.1) + 0.5)
 
@@ -98,7 +98,8 @@ def panels_of(runs: Sequence[OneRun], height: float | None) -> list[Panel]:
     data, is_scaled = runs[0].data, runs[0].unit != 1
 
     def label(symbol: str) -> str:
-        return f"$\\eta {symbol}/2$" if is_scaled else f"${symbol}(w_t)$"
+        scaled = f"$\\eta {symbol}/2$" if runs[0].is_plain else f"${symbol}$ / threshold"
+        return scaled if is_scaled else f"${symbol}(w_t)$"
 
     found = []
     if "loss" in data:
@@ -153,4 +154,4 @@ def _headline(run: OneRun, width: float) -> str:
     if not np.isfinite(threshold):
         return run.label
     gap = ", " if width > 1.9 else "\n"
-    return f"{run.label}{gap}$2/\\eta$ = {threshold:.4g}"
+    return f"{run.label}{gap}{run.threshold_name} = {threshold:.4g}"

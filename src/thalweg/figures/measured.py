@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from thalweg.basics.settled import settled
 
+_PLAIN = "gradient descent"
 _BELOW_LEVEL = 9  # no flow at all: nothing to measure, and nothing that failed
 _LEFT = 1e3
 """A run has left once its loss is this many times that at the start, or 1 if that is larger, and it
@@ -44,6 +45,16 @@ class OneRun:
         """The stability threshold, in the unit; NaN where none is known."""
         known = self.data.get("threshold")
         return float("nan") if known is None else float(known) / self.unit
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the threshold is that of gradient descent, `2 / step_size`."""
+        return bool(np.isclose(self.threshold * self.unit * self.data["step_size"], 2, rtol=1e-9))
+
+    @property
+    def threshold_name(self) -> str:
+        """What the threshold is called beside its number."""
+        return "$2/\\eta$" if self.is_plain else "threshold"
 
     def in_thresholds(self) -> "OneRun":
         """Return the run with sharpnesses in units of the threshold, if that is known."""
@@ -96,17 +107,38 @@ def _meanings(data: xr.Dataset, name: str, status: NDArray[np.float64]) -> NDArr
 
 def runs_of(dataset: xr.Dataset) -> list[OneRun]:
     """Return the runs of some results, called by what tells them apart."""
-    number = dataset.sizes["run"]
-    sizes = [f"{size:.4g}" for size in np.atleast_1d(dataset["step_size"].values)]
-    labels = [f"$\\eta$ = {size}" for size in sizes]
-    if "depth" in dataset.coords:
-        depths = np.broadcast_to(dataset["depth"].values, number)
-        labels = [f"depth {depth}, {label}" for depth, label in zip(depths, labels, strict=True)]
+    labels = [_name(dataset.isel(run=run)) for run in range(dataset.sizes["run"])]
     labels = [
         label + (f", run {run}" if labels.count(label) > 1 else "")
         for run, label in enumerate(labels)
     ]
     return [OneRun(dataset.isel(run=run), label, run) for run, label in enumerate(labels)]
+
+
+def _name(data: xr.Dataset) -> str:
+    """Return what is known of one run: depth, optimiser, step size, seed or start."""
+    size, optimizer = float(data["step_size"]), data.attrs.get("optimizer", _PLAIN)
+    known = [f"depth {int(data['depth'])}"] if "depth" in data.coords else []
+    known += [] if optimizer == _PLAIN else [str(optimizer)]
+    known += [f"$\\eta$ = {size:.4g}"] if np.isfinite(size) else []
+    known += [f"{name} {int(data[name])}" for name in ("seed", "start") if name in data.coords]
+    return ", ".join(known) or "measured run"
+
+
+def step_label(data: xr.Dataset) -> str:
+    """Return what the axis of steps is called: by the optimiser, where it is known."""
+    is_known = np.isfinite(data["step_size"].values).all()
+    optimizer = data.attrs.get("optimizer", _PLAIN if is_known else "")
+    return f"{optimizer} {_unit(data)} $t$".lstrip()
+
+
+def short_step_label(data: xr.Dataset) -> str:
+    """Return what the axis of steps is called where there is little room."""
+    return f"{_unit(data)} $t$"
+
+
+def _unit(data: xr.Dataset) -> str:
+    return str(data["step"].attrs.get("long_name", "step")) if "step" in data else "step"
 
 
 def flows_of(dataset: xr.Dataset) -> list[str]:

@@ -21,7 +21,8 @@ from thalweg.figures.style import COLOURS, DASHES
 
 Handles = dict[str, Artist]
 
-THRESHOLD = "stability threshold $2/\\eta$ ($\\eta$: step size)"
+THRESHOLD = "stability threshold"
+OF_GRADIENT_DESCENT = f"{THRESHOLD} $2/\\eta$ ($\\eta$: step size)"
 _COLOUR = COLOURS[0]
 # Above this many points a line is drawn thin, and points lose their markers and caps.
 _MANY_ON_A_LINE, _MANY_MARKERS = 150, 60
@@ -174,9 +175,10 @@ def _draw_threshold(
     if limits[0] <= threshold <= limits[1]:
         line: Any = {"color": "black", "linestyle": DASHES, "linewidth": 1.0}
         axes.axhline(threshold, zorder=zorder, **line)
-        return [], {THRESHOLD: Line2D([], [], **line)}
+        label = OF_GRADIENT_DESCENT if run.is_plain else THRESHOLD
+        return [], {label: Line2D([], [], **line)}
     arrow = "above" if threshold > limits[1] else "below"
-    return [f"$2/\\eta$ = {threshold * run.unit:.4g} is {arrow}"], {}
+    return [f"{run.threshold_name} = {threshold * run.unit:.4g} is {arrow}"], {}
 
 
 def _draw_failures(axes: Axes, measured: Measured) -> Handles:

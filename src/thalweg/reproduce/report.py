@@ -10,9 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from thalweg.basics.versions import versions
 from thalweg.reproduce import claims as bars
 from thalweg.reproduce.claims import Claim, Verdict
-from thalweg.runs.versions import versions
 from thalweg.runs.wording import describe_number
 
 HTML, MARKDOWN, OVERVIEW = "report.html", "report.md", "overview.png"

@@ -9,4 +9,3 @@ from .folder import RunFolder as RunFolder
 from .results import Run as Run
 from .results import load as load
 from .results import settled as settled
-from .versions import versions as versions

@@ -10,10 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
-from thalweg.runs.experiment import Experiment
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.lock import Lock
-from thalweg.runs.stored import stored
 
 
 @dataclass
@@ -27,14 +25,13 @@ class RunClaim:
 
     @classmethod
     def of_new_run(
-        cls, config: Experiment, folder: str | os.PathLike[str], *, overwrite: bool = False
+        cls, config: Mapping[str, Any], folder: str | os.PathLike[str], *, overwrite: bool = False
     ) -> Self:
-        """Make the folder, lock it, and write `config.json`.
+        """Make the folder, lock it, and write `config` to `config.json`.
 
         An old run is left whole until the new one begins. Raises as `thalweg.experiments.run`;
         the folder is then as it was.
         """
-        config.check()
         run_folder = RunFolder.create(folder, overwrite=overwrite)
         try:
             lock = Lock.take(run_folder.path)
@@ -46,7 +43,7 @@ class RunClaim:
             run_folder.recheck(overwrite=overwrite)  # now that nobody else can change it
             if not run_folder.holds_old_run:
                 claim.has_written = True
-                run_folder.write_config(stored(config))
+                run_folder.write_config(config)
         return claim
 
     @classmethod

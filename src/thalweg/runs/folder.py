@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from thalweg.basics.versions import versions
 from thalweg.runs import dataset_file
 from thalweg.runs.atomic_write import TEMPORARY, atomic_write
 from thalweg.runs.figure_options import FORMATS
 from thalweg.runs.lock import LOCK, lock_holder
 from thalweg.runs.strict_json import parse_object, to_json
-from thalweg.runs.versions import versions
 
 if TYPE_CHECKING:  # slow to import, and needed for results only
     import xarray as xr
@@ -143,6 +143,10 @@ class RunFolder:
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json`: the last write of a run, which says that it has finished."""
         self._write(self.summary, to_json(summary).encode())
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint, be it the one before."""
+        return self.checkpoint.is_file() or self.checkpoint_before.is_file()
 
     def remove_checkpoint(self) -> None:
         """Remove the checkpoint, if there is one."""

@@ -15,12 +15,18 @@ from thalweg.problems import COST
 from thalweg.runs.budget import Budget
 from thalweg.runs.claim import RunClaim
 from thalweg.runs.experiment import DescentExperiment, Experiment, Study
-from thalweg.runs.figure import save_run_figure
 from thalweg.runs.figure_options import FigureOptions
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.lock import Lock
 from thalweg.runs.results import load
-from thalweg.runs.saving import Saver, attributes_of, differences, stamp
+from thalweg.runs.saving import (
+    Saver,
+    attributes_of,
+    differences,
+    last_checkpoint,
+    stamp,
+    write_results,
+)
 from thalweg.runs.stored import experiment_of, stored
 from thalweg.runs.summary import summarise, with_rises
 
@@ -159,7 +165,9 @@ def prepare(
     config: Experiment, folder: str | os.PathLike[str], *, overwrite: bool = False
 ) -> "Prepared":
     """Check everything that can be wrong with the input, and make the folder. Raises as `run`."""
-    return prepare_claimed(RunClaim.of_new_run(config, folder, overwrite=overwrite), config)
+    config.check()
+    claim = RunClaim.of_new_run(stored(config), folder, overwrite=overwrite)
+    return prepare_claimed(claim, config)
 
 
 def prepare_claimed(
@@ -201,26 +209,23 @@ def prepare_to_resume(
 
 def _read_checkpoint(prepared: "Prepared", *, force: bool) -> descent.Checkpoint | None:
     """Return the last checkpoint that can be read; `None` where none has been written yet."""
-    folder, start = prepared.claim.folder, prepared.start
-    there = [path for path in (folder.checkpoint, folder.checkpoint_before) if path.is_file()]
-    for path in there:
-        try:
-            checkpoint, then = descent.read_checkpoint(path, start)
-        except ValueError:
-            continue
-        found = differences(then, stamp(stored(prepared.config)))
-        if found and not force:
+    folder, config = prepared.claim.folder, prepared.config
+    found = last_checkpoint(folder, prepared.start)
+    if found is None:
+        if folder.has_checkpoint():
             raise ValueError(
-                f"{folder.path} was begun under other conditions, so numbers may differ: "
-                f"{'; '.join(found)}; `thalweg resume {folder.path} --force` continues all the same"
+                f"{folder.checkpoint} is damaged: begin anew with `thalweg run {config.name} --out "
+                f"{folder.path} --overwrite` and the options in config.json"
             )
-        return checkpoint
-    if there:
+        return None
+    checkpoint, then = found
+    changed = differences(then, stamp(stored(config)))
+    if changed and not force:
         raise ValueError(
-            f"{there[0]} is damaged: begin anew with `thalweg run {prepared.config.name} --out "
-            f"{folder.path} --overwrite` and the options in config.json"
+            f"{folder.path} was begun under other conditions, so numbers may differ: "
+            f"{'; '.join(changed)}; `thalweg resume {folder.path} --force` continues all the same"
         )
-    return None
+    return checkpoint
 
 
 @dataclass(frozen=True)
@@ -266,7 +271,7 @@ class Prepared:
         warn: Announce | None,
         figure: FigureOptions,
     ) -> dict[str, Any]:
-        saver = Saver(self.claim, config, self.start, warn)
+        saver = Saver(self.claim, stored(config), attributes_of(config), self.start, warn)
         seconds, most = (
             math.inf if limit is None else limit
             for limit in (budget.max_time, budget.max_evaluations)
@@ -320,9 +325,6 @@ class Prepared:
         return summary
 
     def _write(self, dataset: xr.Dataset, summary: dict[str, Any], figure: FigureOptions) -> None:
-        folder = self.claim.folder
         self.claim.begin(stored(self.config))
-        folder.write_dataset(dataset.assign_attrs(attributes_of(self.config)), summary)
-        # From the stored results, before the summary, which says that the folder is complete.
-        save_run_figure(folder.path, figure)
-        folder.write_summary(summary)
+        dataset = dataset.assign_attrs(attributes_of(self.config))
+        write_results(self.claim.folder, dataset, summary, figure)

@@ -5,17 +5,20 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import jax
+import xarray as xr
 
 from thalweg import descent
+from thalweg.basics.versions import versions
 from thalweg.runs.claim import RunClaim
 from thalweg.runs.experiment import Experiment
-from thalweg.runs.stored import stored
-from thalweg.runs.versions import versions
+from thalweg.runs.figure import save_run_figure
+from thalweg.runs.figure_options import FigureOptions
+from thalweg.runs.folder import RunFolder
 
 INTERVAL = 30.0
 """Seconds after which to save also in the middle of a gradient flow."""
@@ -58,19 +61,21 @@ class Saver:
     `FIRST_RESULTS`. The files of a folder can be read at any time. Where a write fails, the files
     before it stay, the run goes on and the next occasion tries again.
 
-    `w0` is the start of the descent; `warn` is called with a sentence where a write failed.
+    `config` and `attributes` go to `config.json` and to the dataset; `w0` is the start of the
+    descent; `warn` is called with a sentence where a write failed.
     """
 
     def __init__(
         self,
         claim: RunClaim,
-        config: Experiment,
+        config: Mapping[str, Any],
+        attributes: Mapping[str, Any],
         w0: Any,
         warn: Callable[[str], None] | None = None,
     ):
         self.claim, self.folder, self.w0 = claim, claim.folder, w0
         self.warn = warn or _warn
-        self.config, self.attributes = stored(config), attributes_of(config)
+        self.config, self.attributes = config, attributes
         self.stamp = stamp(self.config)
         self.writers = (
             (_Pace(SHARE_OF_CHECKPOINTS, FIRST_CHECKPOINT), self._write_checkpoint),
@@ -99,6 +104,26 @@ class Saver:
     def _write_results(self, progress: descent.Progress) -> None:
         assert progress.dataset is not None
         self.folder.write_dataset(progress.dataset().assign_attrs(self.attributes))
+
+
+def last_checkpoint(folder: RunFolder, w0: Any) -> tuple[descent.Checkpoint, Any] | None:
+    """Return the last checkpoint of a run from `w0` that can be read, with its stamp."""
+    for path in (folder.checkpoint, folder.checkpoint_before):
+        with suppress(ValueError, FileNotFoundError):
+            return descent.read_checkpoint(path, w0)
+    return None
+
+
+def write_results(
+    folder: RunFolder,
+    dataset: xr.Dataset,
+    summary: dict[str, Any],
+    figure: FigureOptions | None = None,
+) -> None:
+    """Write what a run has come to: the summary, which says that it is complete, last."""
+    folder.write_dataset(dataset, summary)
+    save_run_figure(folder.path, figure)  # from the stored results
+    folder.write_summary(summary)
 
 
 def attributes_of(config: Experiment) -> dict[str, str]:

@@ -39,10 +39,11 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
     data = run.dataset.isel(run=number)
     status = run.status[number]
     advice = [] if status is descent.RunStatus.COMPLETED else [run.message[number]]
-    advice += _advice(data, "sharpness", descent.EigenStatus, "Sharpness at")
+    if "sharpness_status" in data:
+        advice += _advice(data, "sharpness", descent.EigenStatus, "Sharpness at")
     gfs, unconverged, of_flows = _of_flows(data, GFS)
     entry: dict[str, Any] = {
-        "step_size": float(data["step_size"]),
+        "step_size": _number(data["step_size"]),
         "threshold": _number(data["threshold"]),
         "steps": run.steps[number],
         "status": status.value,
@@ -53,7 +54,7 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
             "gfs_sharpness_error": gfs["sharpness_error"],
         },
         "unconverged": {
-            "sharpness": int((data["sharpness_status"] > 0).sum()),
+            "sharpness": int((data.get("sharpness_status", xr.DataArray([])) > 0).sum()),
             "gfs_sharpness": unconverged,
         },
         "monotonicity": gfs["monotonicity"],
@@ -137,6 +138,8 @@ def _final(
 
     Below the level of a truncated sharpness there is nothing to measure.
     """
+    if status not in data:
+        return None
     codes, values = data[status].values, data[variable].values
     last = np.flatnonzero(np.isfinite(codes) & (codes != Status.BELOW_LEVEL))[-1:]
     known = values[last][np.isin(codes[last], with_value) & np.isfinite(values[last])]
