@@ -28,6 +28,8 @@ from .problems import Supervised as Supervised
 from .runs.along import Along as Along
 from .runs.along import measure_along as measure_along
 from .runs.public import results as results
+from .runs.results import load as load
+from .runs.save import save as save
 from .scalar import Certificate as Certificate
 from .scalar import Finding as Finding
 from .scalar import ScalarNetwork as ScalarNetwork
