@@ -69,7 +69,9 @@ def sharpness_limits(run: OneRun, measured: Measured) -> tuple[float, float] | N
 def is_near(threshold: float, low: float, high: float) -> bool:
     """Whether a threshold is so near to values between two ends that it is to be seen."""
     distance = max(low - threshold, threshold - high, 0.0)
-    return distance <= max(1.2 * (high - low), _NEAR * abs(threshold))
+    return bool(np.isfinite(distance)) and distance <= max(
+        1.2 * (high - low), _NEAR * abs(threshold)
+    )
 
 
 def make_room(axes: Axes, lines: int) -> None:
