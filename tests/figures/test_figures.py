@@ -259,6 +259,13 @@ def test_the_largest_rise_is_ringed_and_its_size_noted():
     assert not any(rings(axes) for axes in figure.axes if axes is not gfs(figure))
 
 
+def test_a_rise_beyond_all_bounds_is_noted_in_a_few_digits():
+    data = edge_of_stability(unconverged=())
+    data["gfs_sharpness"][0, :3] = np.array([1.0, 1e120, 1.0])
+    figure = plot_run(with_rise(data, [[0, 20]], [20]))
+    assert notes(gfs(figure)) == ["rise: 1e+122 %, $t$ = 0 to 20"]
+
+
 def test_runs_that_do_not_rise_have_no_rings():
     nothing = [np.nan, np.nan]
     data = with_rise(edge_of_stability((0.1, 0.2)), [nothing, [0, 40]], [0, np.nan])

@@ -69,7 +69,7 @@ def draw_rise(
     size = ""
     if np.all(np.isfinite(values)):
         percent = 100 * (values[1] / values[0] - 1)
-        size = f" {percent:.2g} %," if percent < 100 else f" {percent:,.0f} %,"
+        size = f" {percent:,.0f} %," if 100 <= percent < 1e6 else f" {percent:.2g} %,"
     handles: dict[str, Artist] = {f"largest rise of {symbol}": Line2D([], [], **_RING)}
     after = float(data[f"{name}_decreasing_from"])
     if np.isfinite(after):
