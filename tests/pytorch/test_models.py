@@ -99,7 +99,7 @@ def test_derivatives_are_those_of_torch(name):
         assert np.linalg.norm(one - other) <= 1e-9 * np.linalg.norm(other)
 
 
-@pytest.mark.parametrize("name", slow(*WRONG))
+@pytest.mark.parametrize("name", slow(*sorted(WRONG)))
 def test_what_torchax_has_wrong_is_refused(name):
     model, x, y = torch_models.case(name)
     with pytest.raises(ValueError, match=r"is not used|cannot be translated") as caught:
