@@ -18,6 +18,7 @@ from thalweg.experiments import Network
 from thalweg.flow import Status
 from thalweg.runs import runner
 from thalweg.runs.claim import RunClaim
+from thalweg.runs.stored import stored
 
 TINY = {"samples": 10, "image_size": 2, "steps": 6, "gfs_every": 3, "gfs_start": 3}
 
@@ -199,7 +200,7 @@ def test_where_no_step_size_can_be_chosen():
 def test_what_takes_long_before_a_run_is_announced(tmp_path):
     config = Network(**TINY, architecture="mlp", widths=(3,))
     said = []
-    claim = RunClaim.of_new_run(config, tmp_path / "run", overwrite=False)
+    claim = RunClaim.of_new_run(stored(config), tmp_path / "run", overwrite=False)
     summary = runner.prepare_claimed(claim, config, said.append).run()
     assert [line.split()[0] for line in said] == ["choosing", "the"]
     assert len(summary["runs"]) == 3

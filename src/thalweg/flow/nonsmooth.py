@@ -73,6 +73,9 @@ class _NonsmoothIntegrator(FlowIntegrator):
             return None
         return self._limit(estimate.limit.w, estimate.limit.loss, estimate.pairs, error)
 
+    def _forecast(self) -> float:
+        return 0.0  # its steps are not those of a smooth flow, nor is its work
+
     def one_sided_range(self, w: Array) -> SharpnessRange | None:
         return None  # computed wherever such a flow ends
 
