@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thalweg.explore.setting import MOST_STEPS, Setting
+from thalweg.scalar.calls import nan_checks_off
 from thalweg.scalar.trace import followed
 from thalweg.verdict import Monotonicity, monotonicity
 
@@ -52,7 +53,7 @@ class Path:
 def path(setting: Setting) -> Path:
     """Follow a run, and find all that is known in closed form along it."""
     # As many steps as can be asked for, whatever was: it is compiled once for each depth.
-    with jax.debug_nans(False), jax.debug_infs(False):
+    with nan_checks_off():
         found: Any = jax.device_get(
             followed(
                 jnp.asarray(setting.init, jnp.float64),

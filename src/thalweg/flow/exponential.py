@@ -22,7 +22,7 @@ from thalweg.flow.tolerance_pair import TolerancePair, solve
 from thalweg.flow.too_slow import EARLIEST, forecast_by_decades, forecast_by_pace
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.compiling import compiled
-from thalweg.problems.programs import array_module
+from thalweg.problems.programs import array_module, norm
 
 FINE = 0.05  # local tolerance, in units of rtol
 COARSENING = REFINEMENT = 6.0
@@ -195,8 +195,15 @@ def krogstad(problem: FlatProblem, linear: Linearization, h: float) -> tuple[Arr
         linear.combine({2: -1.0, 3: 4.0}, h, at_full, fourth),
     )
     lower = linear.value(linear.combine({2: 1.0}, h, at_full, fourth))
-    error = float(xp.linalg.norm(linear.value(correction) - lower))
+    error = norm(linear.value(correction) - lower)
     return jnp.asarray(linear.w + linear.value(_add(full, correction))), error
+
+
+def krogstad_steps(linearize: Any, problem: FlatProblem, w: Array, lengths: Any) -> Array:
+    """Return where steps of the given lengths lead, each around what `linearize` returns."""
+    for length in lengths:
+        w = krogstad(problem, linearize(problem, w), float(length))[0]
+    return w
 
 
 class ExponentialStep(NamedTuple):
@@ -234,9 +241,7 @@ def exponential_step(
 def exponential_steps(problem: FlatProblem, w: Array, lengths: Any, bounds: Any) -> Array:
     """Return where steps of the given lengths lead; bounds are not needed."""
     del bounds
-    for length in lengths:
-        w = krogstad(problem, linearize(problem, w), float(length))[0]
-    return w
+    return krogstad_steps(linearize, problem, w, lengths)
 
 
 class ExponentialIntegrator(FlowIntegrator):
@@ -286,7 +291,7 @@ def _remaining(linear: Linearization, state: FlowState) -> float:
     tiny = float(jnp.finfo(state.w.dtype).tiny)
     horizon = HORIZON * (float(state.time) + 1 / max(float(linear.rates.max()), tiny**0.5))
     left = linear.lift(linear.linear_flow(horizon, linear.phi(horizon)).inner)
-    return float(array_module(left).linalg.norm(left))
+    return norm(left)
 
 
 @partial(compiled, seldom_run=True)
@@ -298,8 +303,8 @@ def _jacobian_error(problem: FlatProblem, linear: Linearization) -> float:
     """Return how far `jacobian_matrix` is from `J`, relatively, in the direction of `w`."""
     xp = array_module(linear.w)
     image = xp.asarray(_product(problem, jnp.asarray(linear.w)))
-    size = float(xp.linalg.norm(image))
-    return float(xp.linalg.norm(linear.rows @ linear.w - image)) / size if size > 0 else inf
+    size = norm(image)
+    return norm(linear.rows @ linear.w - image) / size if size > 0 else inf
 
 
 def _stiffness(linear: Linearization) -> float:

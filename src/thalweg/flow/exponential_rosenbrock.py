@@ -16,7 +16,7 @@ from thalweg.flow.exponential import (
     StepWork,
     Vector,
     eigh,
-    krogstad,
+    krogstad_steps,
     tolerance_pair,
 )
 from thalweg.flow.integrate import FlowIntegrator
@@ -27,7 +27,7 @@ from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.step import FlowState, value_and_gradient
 from thalweg.flow.tolerance_pair import solve
 from thalweg.problems import COST, FlatProblem
-from thalweg.problems.programs import array_module, hessian_matrix
+from thalweg.problems.programs import array_module, hessian_matrix, norm
 
 EXTRAPOLATION = 0.1  # errors fall like tolerance^(4/3): by 11, where tolerances fall by 6
 MAX_PARAMETERS = 64  # up to which this method is chosen
@@ -66,9 +66,7 @@ def linearize_hessian(problem: FlatProblem, w: Array) -> HessianLinearization:
 def rosenbrock_steps(problem: FlatProblem, w: Array, lengths: Any, bounds: Any) -> Array:
     """Return where steps of the given lengths lead; bounds are not needed."""
     del bounds
-    for length in lengths:
-        w = krogstad(problem, linearize_hessian(problem, w), float(length))[0]
-    return w
+    return krogstad_steps(linearize_hessian, problem, w, lengths)
 
 
 def growth(problem: FlatProblem, linear: Linearization, time: float) -> float:
@@ -93,7 +91,7 @@ def _relaxed(linear: Linearization, time: float) -> Array:
 
 def gradient_of_curvature(problem: FlatProblem, w: Array, v: Array) -> NDArray[np.float64]:
     """Return `∇(vᵀ ∇²L v)`, shape `(p,)`: the second difference of the gradient along `v`."""
-    step = float(jnp.finfo(w.dtype).eps) ** 0.25 * max(float(np.linalg.norm(w)), 1e-30)
+    step = float(jnp.finfo(w.dtype).eps) ** 0.25 * max(norm(w), 1e-30)
     _, difference = second_difference(problem, w, (step * np.asarray(v)).astype(w.dtype))
     return difference / np.float64(step) ** 2
 
@@ -131,7 +129,7 @@ class RosenbrockIntegrator(ExponentialIntegrator):
         rates = np.asarray(linear.rates)
         flat = np.abs(rates) < FLAT * np.max(rates)
         along = (np.asarray(linear.rotation).T @ gradient)[flat]
-        return max(guess, MIN_COSINE * float(np.linalg.norm(along)))
+        return max(guess, MIN_COSINE * norm(along))
 
     def _terminate(self, state: FlowState) -> Limit | None:
         ended = super()._terminate(state)
@@ -145,7 +143,7 @@ class RosenbrockIntegrator(ExponentialIntegrator):
         Rounding is relative to `w`, and has not grown where `w` itself has.
         """
         resolved = AMPLIFICATION / float(jnp.finfo(state.w.dtype).eps)
-        begin = float(np.linalg.norm(self.origin))
+        begin = norm(self.origin)
         own_growth = log(self._size(state.w) / begin) if begin > 0 else inf
         return self.growth - own_growth > log(resolved)
 

@@ -22,7 +22,7 @@ from thalweg.flow.solution import Status
 from thalweg.flow.stationary_point import stationary_point_near
 from thalweg.flow.step import FlowState, rkc2_steps, start, trial_step, value_and_gradient
 from thalweg.flow.step_record import Endpoint, StepRecord, Steps
-from thalweg.flow.too_slow import EARLY, LEAST_WORK, forecast_by_moves
+from thalweg.flow.too_slow import EARLY, LEAST_WORK, forecast_by_moves, pace_of
 from thalweg.flow.work_budget import TaskWork
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.programs import distance, norm
@@ -189,9 +189,9 @@ class FlowIntegrator:
         self._sample_decade(state)
         if diverges(self.decades):
             return self.failed_limit(Status.NO_MINIMISER_FOUND)
-        most = self.budget.most
-        if self.work_of_steps > LEAST_WORK and self._forecast() > most:
-            return replace(self.failed_limit(Status.TOO_SLOW), detail=self._pace())
+        if self.work_of_steps > LEAST_WORK and self._forecast() > self.budget.most:
+            pace = pace_of(self.decades, self.time, self.work_of_steps)
+            return replace(self.failed_limit(Status.TOO_SLOW), detail=pace)
         return None
 
     def _forecast(self) -> float:
@@ -199,17 +199,6 @@ class FlowIntegrator:
         if self.work_of_steps < EARLY * self.budget.most:
             return 0.0
         return forecast_by_moves(self.decades, STOPPING_TOLERANCE * self.rtol / SHARPNESS_SLOPE)
-
-    def _pace(self) -> str:
-        """Say how fast the flow moved of late, and what was still growing."""
-        if len(self.decades) < 2:
-            return ""
-        before, last = self.decades[-2:]
-        return (
-            f"at time {float(self.time):.2g}, after {self.work_of_steps:,.0f} gradient evaluations "
-            f"in steps, the parameters still moved by {distance(last.w, before.w):.2g} in a decade "
-            f"of time, and the sharpness went from {before.curvature:.4g} to {last.curvature:.4g}"
-        )
 
     def _sample_decade(self, state: FlowState) -> None:
         time = float(state.time)
@@ -325,7 +314,7 @@ class FlowIntegrator:
     def _estimate_limit(self, state: FlowState) -> Limit | None:
         limit, solver, work = self._linearize(state)
         pairs = self._sharpness_at(limit.w) if self._is_useful(limit) else None
-        estimate = LimitEstimate(*(len(self.steps), solver, work, limit, float(state.loss), pairs))
+        estimate = LimitEstimate(len(self.steps), solver, work, limit, float(state.loss), pairs)
         self.next_estimate_loss = estimate.next_estimate_loss
         self.next_estimate_work = 2 * self.work_of_steps + FIRST_ESTIMATE_WORK
         if pairs is None:

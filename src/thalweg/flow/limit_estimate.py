@@ -17,6 +17,7 @@ class Limit:
 
     `error` bounds what is missing from stopping early and from the eigensolver, not the error of
     the integration. `status` is `None` at a minimum; then `step_record` says how it was reached.
+    `detail` is what else is to be said of how it ended.
     """
 
     w: Array

@@ -23,6 +23,7 @@ from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.step import FlowState, rkc2_end
 from thalweg.flow.tolerance_pair import TolerancePair, solve
 from thalweg.problems import FlatProblem
+from thalweg.problems.programs import norm
 
 SHARES = (0.4, 0.2)  # of the loss that a step would take away if the velocity did not change
 PRECISION = 2e-3  # relative: what kinks leave of the sharpness, whatever the tolerance
@@ -105,9 +106,7 @@ class Kinked:
         if not found.status.is_settled:
             return found
         limit = jnp.asarray(found.w)
-        beside = one_sided_sharpness(
-            problem, limit, DISTANCE * float(jnp.linalg.norm(limit)), TOLERANCE
-        )
+        beside = one_sided_sharpness(problem, limit, DISTANCE * norm(limit), TOLERANCE)
         farthest = max(found.sharpness - beside.lowest, beside.highest - found.sharpness, 0.0)
         error = SAFETY_FACTOR * found.sharpness_error + farthest
         is_accurate = error <= request.rtol * abs(found.sharpness)

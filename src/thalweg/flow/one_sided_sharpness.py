@@ -43,13 +43,13 @@ def _second_differences(problem: FlatProblem, w: Array) -> tuple[Floats, float]:
 
     def size(d: Floats) -> float:
         both = _gradient(problem, _displaced(w, d)) + _gradient(problem, _displaced(w, -d))
-        return float(np.linalg.norm(both - 2 * here))
+        return norm(both - 2 * here)
 
     distances = _longest(w) / 2.0**HALVINGS
     found = [[size(distance * d) for distance in distances] for d in directions]
     signs = random.choice([-1.0, 1.0], w.size)
     jittered = _displaced(w, 4 * float(jnp.finfo(w.dtype).eps) * signs * np.asarray(w))
-    return np.asarray(found), float(np.linalg.norm(_gradient(problem, jittered) - here))
+    return np.asarray(found), norm(_gradient(problem, jittered) - here)
 
 
 def _gradient(problem: FlatProblem, w: Array) -> Floats:

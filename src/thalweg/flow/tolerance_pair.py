@@ -160,9 +160,9 @@ class _ToleranceRefinement:
 
     def _integrate(self, tolerance: float, vector: Array | None) -> Limit:
         number, work = len(self.integrators), self.budget.add_task()
+        rtol = self.budget.request.rtol
         integrator = self.pair.integrator(
-            *(self.problem, self.w, self.budget.request.rtol, work),
-            *(lambda: self.kernel_inverse, vector),
+            self.problem, self.w, rtol, work, lambda: self.kernel_inverse, vector
         )
         self.integrators.append(integrator)
         self.limits.append(None)

@@ -64,3 +64,15 @@ def forecast_by_moves(decades: Sequence[DecadeSample], tolerated: float) -> floa
     shrinkage = 2 * log(before / last) if before > last else 0.0
     left = log(relative / tolerated) / shrinkage if shrinkage > 0 else inf
     return TOLERANCES * decades[-1].work * 10 ** min(0.5 * left, 100.0)
+
+
+def pace_of(decades: Sequence[DecadeSample], time: float, work: float) -> str:
+    """Say how fast a flow moved of late, and what still grew; `work` is that of its steps."""
+    if len(decades) < 2:
+        return ""
+    before, last = decades[-2:]
+    return (
+        f"at time {time:.2g}, after {work:,.0f} gradient evaluations in steps, the parameters "
+        f"still moved by {distance(last.w, before.w):.2g} in a decade of time, and the sharpness "
+        f"went from {before.curvature:.4g} to {last.curvature:.4g}"
+    )

@@ -95,6 +95,9 @@ class _LevelIntegrator(FlowIntegrator):
             return self.failed_limit(Status.LEVEL_NOT_REACHED)
         return None  # settling below the level, or diverging: the level lies ahead
 
+    def _forecast(self) -> float:
+        return 0.0  # the level is reached long before the flow settles, if at all
+
     def _locate_crossing(self, above: FlowState, below: FlowState) -> FlowState:
         """Return the point between two states where the loss is the level, by the secant rule.
 

@@ -1,6 +1,5 @@
 """The folder of a run that a program of its own measures, resumed by running that again."""
 
-import json
 import os
 import signal
 import warnings
@@ -17,7 +16,7 @@ from thalweg.runs.claim import RunClaim
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.interruption import Interruption
 from thalweg.runs.saving import Saver, differences, last_checkpoint, stamp, write_results
-from thalweg.runs.strict_json import to_json
+from thalweg.runs.strict_json import as_read
 from thalweg.runs.summary import summarise, with_rises
 
 ALONG = "along"
@@ -134,7 +133,7 @@ def _config(labels: Labels, measurements: Sequence[Measurement]) -> dict[str, An
         "unit": labels.unit,
         "measurements": {one.name: options_of(one) for one in measurements},
     }
-    read: dict[str, Any] = json.loads(to_json(content))
+    read: dict[str, Any] = as_read(content)
     return read
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 from thalweg.descent import Run, RunStatus
 from thalweg.runs.along_folder import write_run
 from thalweg.runs.claim import RunClaim
-from thalweg.runs.strict_json import to_json
+from thalweg.runs.strict_json import as_read
 
 
 def save(
@@ -57,7 +57,7 @@ def save(
         "optimizer": attributes.get("optimizer"),
         "measurements": json.loads(str(attributes.get("measurements", "{}"))),
     }
-    config = json.loads(to_json(content))
+    config = as_read(content)
     write_run(RunClaim.of_new_run(config, folder, overwrite=overwrite), config, run)
 
 

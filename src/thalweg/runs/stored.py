@@ -1,20 +1,20 @@
 """A configuration as `config.json` holds it, back from there, and as a command line."""
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from thalweg.basics.checks import fitted
 from thalweg.runs.experiment import Experiment
-from thalweg.runs.strict_json import to_json
+from thalweg.runs.strict_json import as_read
 
 
 def stored(config: Experiment) -> dict[str, Any]:
     """Return what `config.json` holds, as it is read back."""
-    content = {"experiment": config.name, **fitted(type(config), vars(config))}
-    read: dict[str, Any] = json.loads(to_json(content))
+    read: dict[str, Any] = as_read(
+        {"experiment": config.name, **fitted(type(config), vars(config))}
+    )
     return read
 
 

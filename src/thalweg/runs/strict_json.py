@@ -21,6 +21,15 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
     return json.dumps(_plain(value, "value"), indent=indent, allow_nan=False)
 
 
+def as_read(value: Any) -> Any:
+    """Return what is read back where `value` was written.
+
+    >>> as_read({"widths": (64, 64), "threshold": float("nan")})
+    {'widths': [64, 64], 'threshold': None}
+    """
+    return json.loads(to_json(value))
+
+
 def parse_object(path: Path, content: bytes) -> dict[str, Any]:
     """Return the JSON object that the file `path` holds as `content`, or raise a ValueError."""
     try:
