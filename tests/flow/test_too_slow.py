@@ -5,16 +5,17 @@ import numpy as np
 import pytest
 
 import thalweg as tw
+from thalweg.flow import Stabilized, integrate
 from thalweg.flow.diverging_flow import DecadeSample
 from thalweg.flow.solution import Status
-from thalweg.flow.too_slow import forecast_by_decades, forecast_by_moves, forecast_by_pace
+from thalweg.flow.too_slow import DOUBT, forecast_by_decades, forecast_by_moves, forecast_by_pace
 
 
-def decades(moves, works, size=10.0):
+def decades(moves, works, size=10.0, fall=0.1):
     """Return samples of a flow along a line that moves by `moves` from decade to decade."""
     places = size + np.concatenate([[0.0], np.cumsum(moves)])
     return [
-        DecadeSample(10.0**k, 1.0, 1.0, jnp.array([place]), work)
+        DecadeSample(10.0**k, fall**k, 1.0, jnp.array([place]), work)
         for k, (place, work) in enumerate(zip(places, works, strict=True))
     ]
 
@@ -36,11 +37,16 @@ def test_a_decade_that_does_not_end_is_forecast_by_its_pace():
 
 def test_moves_that_shrink_fast_enough_are_let_go_on():
     works = [1000.0, 3000.0, 9000.0]
-    fast, slow = (forecast_by_moves(decades([1.0, last], works), 1e-4) for last in (0.1, 0.8))
+    fast, slow = (forecast_by_moves(decades([1.0, last], works), 1e-4) for last in (0.1, 0.95))
     # From 0.1 of 11 down to 1e-4 of it by a hundred a decade: not one decade more.
-    assert 3 * 9000 < fast < 3 * 9000 * 10**0.5 < 1e6 < slow
+    assert 3 * 9000 < DOUBT * fast < 3 * 9000 * 10**0.5 < 1e6 < slow
     assert forecast_by_moves(decades([0.1, 1.0], works), 1e-4) > 1e12
     assert forecast_by_moves(decades([1.0], works[:2]), 1e-4) == 0
+
+
+def test_a_flow_that_may_be_leaving_a_saddle_is_let_go_on():
+    works = [1000.0, 3000.0, 9000.0]
+    assert forecast_by_moves(decades([0.1, 1.0], works, fall=0.9), 1e-4) == 0
 
 
 @pytest.mark.slow
@@ -55,3 +61,15 @@ def test_a_small_network_that_does_not_settle_is_told_early():
     assert s.sharpness_error == np.inf
     assert "in a decade of time" in s.detail
     assert "max_gradient_evaluations" in s.status.advice
+
+
+def test_what_settles_at_one_tolerance_is_not_given_up_at_the_next(monkeypatch):
+    asked = []
+    monkeypatch.setattr(integrate, "LEAST_WORK", 0.0)
+    monkeypatch.setattr(
+        integrate.FlowIntegrator, "_forecast", lambda self: asked.append(self) or 0.0
+    )
+    start = jnp.array([2.0, 0.5, 0.4])
+    s = tw.gradient_flow_solution(tw.ScalarNetwork(depth=3), start, method=Stabilized())
+    assert s.converged
+    assert len(set(asked)) == 1

@@ -83,6 +83,7 @@ class FlowIntegrator:
     steps_again: Steps = staticmethod(rkc2_steps)
     remaining = inf  # the distance left to go, and the logarithm of the growth of perturbations,
     growth = 0.0  # where the method knows
+    gives_up = True  # where the budget is forecast not to be enough
 
     def __init__(
         self,
@@ -189,14 +190,15 @@ class FlowIntegrator:
         self._sample_decade(state)
         if diverges(self.decades):
             return self.failed_limit(Status.NO_MINIMISER_FOUND)
-        if self.work_of_steps > LEAST_WORK and self._forecast() > self.budget.most:
+        is_due = self.gives_up and self.work_of_steps > LEAST_WORK
+        if is_due and self._forecast() > self.budget.most:
             pace = pace_of(self.decades, self.time, self.work_of_steps)
             return replace(self.failed_limit(Status.TOO_SLOW), detail=pace)
         return None
 
     def _forecast(self) -> float:
         """Return a forecast of all work, where one can be made; else 0."""
-        if self.work_of_steps < EARLY * self.budget.most:
+        if self.work_of_steps < EARLY * self.budget.most or self.decades[-1].time < self.time:
             return 0.0
         return forecast_by_moves(self.decades, STOPPING_TOLERANCE * self.rtol / SHARPNESS_SLOPE)
 

@@ -48,6 +48,8 @@ def _step(
 class _NonsmoothIntegrator(FlowIntegrator):
     """Integrates by steps that each take away the same share of the loss, about."""
 
+    gives_up = False  # its steps are not those of a smooth flow, nor is its work
+
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
         end, work = state, 0.0
         least = float(jnp.finfo(state.w.dtype).tiny) ** 0.5
@@ -73,9 +75,6 @@ class _NonsmoothIntegrator(FlowIntegrator):
         if estimate.solver.by_residuals and estimate.limit.loss > NEAR_ZERO * estimate.loss:
             return None
         return self._limit(estimate.limit.w, estimate.limit.loss, estimate.pairs, error)
-
-    def _forecast(self) -> float:
-        return 0.0  # its steps are not those of a smooth flow, nor is its work
 
     def one_sided_range(self, w: Array) -> SharpnessRange | None:
         return None  # computed wherever such a flow ends

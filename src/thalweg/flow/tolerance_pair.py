@@ -164,6 +164,7 @@ class _ToleranceRefinement:
         integrator = self.pair.integrator(
             self.problem, self.w, rtol, work, lambda: self.kernel_inverse, vector
         )
+        integrator.gives_up &= number == 0  # what settles at one tolerance does at the next
         self.integrators.append(integrator)
         self.limits.append(None)
         if number < len(self.before):

@@ -12,6 +12,8 @@ from thalweg.flow.diverging_flow import DecadeSample
 from thalweg.problems.programs import distance, norm
 
 EARLY = 0.03  # of the budget, from which on the moves of a stabilised method tell
+DOUBT = 30.0  # by which that forecast, a wide extrapolation, must exceed the budget
+FALLING = 0.5  # of the loss of a decade before: with less of a fall, the flow may leave a saddle
 LEAST_WORK = 5000.0  # from which on a forecast is worth making
 EARLIEST = 0.3  # of the budget, from which on decades tell: before, a flow may yet do anything
 DECADES = 3  # that decide, in none of which the flow may have slowed down
@@ -50,12 +52,14 @@ def forecast_by_pace(last: DecadeSample, time: float, work: float) -> float:
 
 
 def forecast_by_moves(decades: Sequence[DecadeSample], tolerated: float) -> float:
-    """Return a forecast of the work of a stabilised method; 0 where there is none yet.
+    """Return the least work that a stabilised method may need; 0 where nothing can be said yet.
 
     Its work grows with the root of time. The way left to go is about the last move; it falls from
     decade to decade as the moves did, and the error of an estimate of the limit like its square.
     """
     if len(decades) < 3:
+        return 0.0
+    if any(after.loss > FALLING * prior.loss for prior, after in pairwise(decades[-3:])):
         return 0.0
     before, last = (distance(after.w, prior.w) for prior, after in pairwise(decades[-3:]))
     relative = last / max(norm(decades[-1].w), 1e-300)
@@ -63,7 +67,7 @@ def forecast_by_moves(decades: Sequence[DecadeSample], tolerated: float) -> floa
         return 0.0
     shrinkage = 2 * log(before / last) if before > last else 0.0
     left = log(relative / tolerated) / shrinkage if shrinkage > 0 else inf
-    return TOLERANCES * decades[-1].work * 10 ** min(0.5 * left, 100.0)
+    return TOLERANCES * decades[-1].work * 10 ** min(0.5 * left, 100.0) / DOUBT
 
 
 def pace_of(decades: Sequence[DecadeSample], time: float, work: float) -> str:

@@ -78,6 +78,7 @@ class _LevelIntegrator(FlowIntegrator):
     level: float
     tolerance: float
     before: FlowState | None = None
+    gives_up = False  # the level is reached long before the flow settles, if at all
 
     def integrate(self, tolerance: float) -> Limit:
         self.tolerance = tolerance
@@ -94,9 +95,6 @@ class _LevelIntegrator(FlowIntegrator):
         if limit.status is None and limit.loss > self.level:
             return self.failed_limit(Status.LEVEL_NOT_REACHED)
         return None  # settling below the level, or diverging: the level lies ahead
-
-    def _forecast(self) -> float:
-        return 0.0  # the level is reached long before the flow settles, if at all
 
     def _locate_crossing(self, above: FlowState, below: FlowState) -> FlowState:
         """Return the point between two states where the loss is the level, by the secant rule.
