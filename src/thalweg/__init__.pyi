@@ -22,6 +22,7 @@ from .flow import FlowSolution as FlowSolution
 from .flow import Status as Status
 from .flow import gfs_sharpness_fall as gfs_sharpness_fall
 from .flow import gradient_flow_solution as gradient_flow_solution
+from .flow import gradient_flow_solutions as gradient_flow_solutions
 from .flow import truncated_sharpness as truncated_sharpness
 from .problems import Problem as Problem
 from .problems import Supervised as Supervised

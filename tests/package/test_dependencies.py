@@ -19,7 +19,7 @@ OF_DISTRIBUTION = {
 """Modules, where their name is not that of the distribution."""
 THROUGH_OTHERS = {"h5netcdf", "h5py"}
 """Not imported by name: the engine of xarray for netCDF-4 files, and what that reads with."""
-TOOLS = {"ruff", "mypy", "importlinter"}
+TOOLS = {"ruff", "mypy", "importlinter", "types-greenlet"}
 
 
 def imported(*folders):

@@ -15,6 +15,7 @@ from thalweg.flow.difference import Fall, gfs_sharpness_fall
 from thalweg.flow.exponential import Exponential
 from thalweg.flow.exponential_rosenbrock import ExponentialRosenbrock
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
+from thalweg.flow.gradient_flow_solutions import gradient_flow_solutions
 from thalweg.flow.method import FlowProgress as Progress
 from thalweg.flow.method import Method, Request
 from thalweg.flow.nonsmooth import Kinked
@@ -40,6 +41,7 @@ __all__ = [
     "Status",
     "gfs_sharpness_fall",
     "gradient_flow_solution",
+    "gradient_flow_solutions",
     "truncated_sharpness",
 ]
 

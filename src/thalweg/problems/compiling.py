@@ -8,12 +8,16 @@ weakly, and a program goes when one of its constants does, as with `jax.jit(loss
 import weakref
 from collections.abc import Callable
 from functools import cache, wraps
+from operator import itemgetter
 from types import MethodType
 from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
+
+from thalweg.problems import lanes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,6 +103,36 @@ class ProgramCache(dict[Any, Any]):
         return self[key]
 
 
+class _Program:
+    """A function of a list of arrays, compiled for one call and for several at once."""
+
+    def __init__(self, function: Callable[[Any], Any], options: dict[str, bool] | None):
+        def several(common: list[Any], own: list[Any]) -> Any:
+            stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *own)
+            leaves, structure = jax.vmap(one, (None, 0))(common, stacked)
+            return [jax.tree.map(itemgetter(i), leaves) for i in range(len(own))], structure
+
+        def one(common: list[Any], own: list[Any]) -> Any:
+            return function(eqx.combine(common, own))
+
+        self._one = jax.jit(function, compiler_options=options)
+        self._several = jax.jit(wraps(function)(several), compiler_options=options)
+
+    def __call__(self, arrays: list[Any]) -> Any:
+        return self._one(arrays)
+
+    def together(self, calls: list[list[Any]]) -> list[Any]:
+        """Return what single calls would; a power of 2 of them are made, to compile seldom."""
+        is_common = [all(a is column[0] for a in column) for column in zip(*calls, strict=True)]
+        if all(is_common):
+            return [self(calls[0])] * len(calls)
+        common = eqx.filter(calls[0], is_common)
+        own = [eqx.filter(call, is_common, inverse=True) for call in calls]
+        unused = (1 << (len(calls) - 1).bit_length()) - len(calls)
+        leaves, structure = self._several(common, own + own[:1] * unused)
+        return [(leaves[i], structure) for i in range(len(calls))]
+
+
 @cache
 def _quick() -> dict[str, bool]:
     """Return options by which XLA compiles in two thirds of the time, if this version has them.
@@ -130,9 +164,9 @@ def compiled(function: F, *, seldom_run: bool = False) -> F:
                 arrays, shape, others = split(function(*join(arrays, structure, weak)))
                 return arrays, _OutputStructure(shape, tuple(map(_weak, others)))
 
-            return jax.jit(program, compiler_options=_quick() if seldom_run else None)
+            return _Program(program, _quick() if seldom_run else None)
 
-        arrays, output = programs.get_or_make(structure, constants, make)(arrays)
+        arrays, output = lanes.run(programs.get_or_make(structure, constants, make), arrays)
         return join(arrays, output.structure, output.constants)
 
     return call  # type: ignore[return-value]
