@@ -15,6 +15,8 @@ from .descent import Run as Run
 from .descent import Sharpness as Sharpness
 from .descent import TruncatedSharpness as TruncatedSharpness
 from .descent import descend as descend
+from .descent import every as every
+from .descent import log_spaced as log_spaced
 from .diagonal import DiagonalNetwork as DiagonalNetwork
 from .diagonal import SquaredRegression as SquaredRegression
 from .flow import Fall as Fall

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import signal
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import xarray as xr
 
 import thalweg as tw
 import thalweg.descent.sharpness as sharpness_module
@@ -20,6 +22,8 @@ from thalweg.descent import (
     Sharpness,
     TruncatedSharpness,
     descend,
+    read_checkpoint,
+    write_checkpoint,
 )
 from thalweg.descent.loop import CHUNK, Iterate, is_finite_and_bounded
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
@@ -183,19 +187,102 @@ def test_further_steps_are_measured_too(measurement):
             assert np.isfinite(run.dataset[name].values).all()
 
 
-@pytest.mark.parametrize("also", [3, "12", (1.5,), (-1,), ("a",), None])
-def test_further_steps_must_be_steps(also):
-    with pytest.raises(ValueError, match=r"also.* of the measurement 'sharpness' must be"):
-        Sharpness(also=also)
+@pytest.mark.parametrize("steps", [3, "12", (1.5,), (-1,), ("a",), iter([1]), range(-1, 5)])
+@pytest.mark.parametrize("name", ["also", "at"])
+def test_steps_of_a_schedule_must_be_steps(name, steps):
+    with pytest.raises(ValueError, match=rf"{name}.* of the measurement 'sharpness' must be"):
+        Sharpness(**{name: steps})
+
+
+def test_log_spaced_steps_begin_with_every_step_and_grow_apart():
+    for last, values in [(1, 16), (15, 16), (16, 16), (2000, 16), (10**9, 40), (7, 3)]:
+        steps = tw.log_spaced(last, values)
+        assert (steps[:2], steps[-1], len(steps)) == ((0, 1), last, min(values, last + 1))
+        ratios = np.diff(np.log(steps[1:][-8:]))
+        assert (np.diff(steps) >= 1).all()
+        assert last < 1e6 or ratios.max() < 1.01 * ratios.min()
+    for wrong in ({"last": 0}, {"last": 9, "values": 2}, {"last": 2.5}):
+        with pytest.raises(ValueError, match="must be an integer of at least"):
+            tw.log_spaced(**wrong)
+
+
+def test_a_run_that_goes_on_measures_the_start_no_more(tmp_path):
+    given = {"step_size": [0.1, 0.2], "steps": 4, "measurements": [GFSSharpness(every=2)]}
+    start, path = jnp.asarray(START), tmp_path / "checkpoint"
+    whole = descend(loss, start, **given)
+
+    def report(progress):
+        if (progress.run, progress.step, progress.readings) == (0, 4, 3):
+            write_checkpoint(path, progress.checkpoint(), start)
+            return True
+        return False
+
+    descend(loss, start, **given, report=report)
+    saved, _ = read_checkpoint(path, start)
+    resumed = descend(loss, start, **given, checkpoint=saved)
+    xr.testing.assert_identical(resumed.dataset, whole.dataset)
+    assert resumed.gradient_evaluations == whole.gradient_evaluations
+
+
+@pytest.mark.parametrize(
+    ("at", "steps"),
+    [
+        (tw.every(4), [0, 2, 4, 8, 9]),
+        (tw.every(4, start=3), [2, 3, 7, 9]),
+        (tw.log_spaced(50, 8), [0, 1, 2, 4, 8, 9]),
+        (np.array([5, 1, 5]), [1, 2, 5, 9]),
+        ((), [2, 9]),
+    ],
+)
+def test_a_schedule_of_its_own_replaces_the_regular_one(at, steps):
+    first = norm(every=1, name="each")
+    own = dataclasses.replace(norm(every=1), at=at, also=(2,))
+    data = descend(
+        loss, jnp.asarray(START), step_size=0.3, steps=9, measurements=[first, own]
+    ).dataset
+    assert data["norm_step"].values.tolist() == steps
+    np.testing.assert_array_equal(data["norm"], data["each"].sel(each_step=steps))
+
+
+@pytest.mark.parametrize("at", [tw.every(4), tw.log_spaced(9, 5)])
+def test_gfs_sharpness_on_a_schedule_is_that_of_the_iterates(at):
+    start = jnp.asarray(START)
+    gfs = GFSSharpness(at=at)
+    data = descend(loss, start, step_size=0.1, steps=9, measurements=[gfs]).dataset
+    for step in data["gfs_step"].values:
+        w = jnp.asarray(by_hand(START, 0.1, step)[1])
+        direct = gradient_flow_solution(loss, w)
+        here = data.sel(gfs_step=step).isel(run=0)
+        apart = abs(float(here["gfs_sharpness"]) - direct.sharpness)
+        assert apart <= float(here["gfs_sharpness_error"]) + direct.sharpness_error
+
+
+def test_the_start_is_measured_once_for_all_step_sizes():
+    iterates = []
+
+    def entry(problem, w):
+        iterates.append(np.asarray(w).tolist())
+        return w[0]
+
+    given = {"measurements": [Quantity("entry", entry, 2), Sharpness(every=2)], "steps": 4}
+    both = descend(loss, jnp.asarray(START), step_size=[0.1, 0.2], **given)
+    assert iterates.count(START.tolist()) == 1
+    assert len(iterates) == 5
+    alone = [descend(loss, jnp.asarray(START), step_size=size, **given) for size in (0.1, 0.2)]
+    for number, run in enumerate(alone):
+        xr.testing.assert_identical(both.dataset.isel(run=[number]), run.dataset)
+    of_start = descend(loss, jnp.asarray(START), step_size=0.1, **(given | {"steps": 0}))
+    saved = sum(run.gradient_evaluations for run in alone) - both.gradient_evaluations
+    assert saved == of_start.gradient_evaluations - 1
 
 
 def test_a_measurement_of_ones_own_has_memory_and_counts_work():
     own = Recorder()
     run = descend(loss, jnp.asarray(START), step_size=[0.1, 0.2], steps=6, measurements=[own])
-    assert own.memories == [None, 1, 2, None, 1, 2]  # each run begins anew
+    assert own.memories == [None, 1, 2, 1, 2]  # both runs go on from the start, measured once
     assert run.dataset["calls"].values.tolist() == [[1, 2, 3], [1, 2, 3]]
     assert run.dataset["calls"].attrs == {"long_name": "calls so far", "units": "1"}
-    assert run.gradient_evaluations == 2 * (7 + 3 * 7.0)
+    assert run.gradient_evaluations == 2 * 7 + 5 * 7.0
 
 
 def test_a_measurement_must_return_what_it_declares():

@@ -12,7 +12,7 @@ import xarray as xr
 import thalweg as tw
 from marks import slow
 from thalweg import experiments, figures, results
-from thalweg.descent import TruncatedSharpness
+from thalweg.descent import TruncatedSharpness, step_sizes
 from thalweg.descent.step_sizes import chosen_step_sizes, relative_step_sizes
 from thalweg.experiments import Network
 from thalweg.flow import Status
@@ -175,6 +175,17 @@ def test_where_the_sharpness_does_not_grow_fractions_of_the_edge_are_chosen(loss
     sizes = chosen_step_sizes(loss, start, said.append)
     assert sizes == pytest.approx([0.5 * edge, 0.75 * edge, 0.95 * edge], rel=1e-3)
     assert said[1].startswith("the sharpness does not grow, from ")
+    assert f", which are 0.5, 0.75, 0.95 of 2 / {2 / edge:.4g}" in said[1]
+
+
+def test_choosing_step_sizes_says_how_far_it_has_come(monkeypatch):
+    monkeypatch.setattr(step_sizes, "SILENCE", 0.0)
+    said = []
+    chosen_step_sizes(tw.ScalarNetwork(depth=4), jnp.array([1.2, 0.8, 0.9, 0.5]), said.append)
+    steps = [int(line.split()[4].rstrip(",")) for line in said[1:-1]]
+    assert steps == sorted(steps)
+    assert steps[0] == 0
+    assert said[-2].startswith(f"choosing step sizes: step {steps[-1]}, the loss is ")
 
 
 def test_choosing_step_sizes_is_cheap():

@@ -12,6 +12,7 @@ from thalweg.descent.labels import HeavyBall
 from thalweg.descent.measured_run import LoggedReading
 from thalweg.descent.measurements import Measurement, Quantity, Reading
 from thalweg.descent.run import Interrupted, Progress, Run
+from thalweg.descent.schedule import every, log_spaced
 from thalweg.descent.sharpness import EigenStatus, GFSSharpness, Sharpness
 from thalweg.descent.truncated import TruncatedSharpness
 
@@ -32,6 +33,8 @@ __all__ = [
     "Sharpness",
     "TruncatedSharpness",
     "descend",
+    "every",
+    "log_spaced",
     "read_checkpoint",
     "write_checkpoint",
 ]

@@ -13,6 +13,7 @@ from jaxtyping import Array, PyTree
 from numpy.typing import NDArray
 
 from thalweg.descent.codec import Codec
+from thalweg.descent.measurements import Reading
 from thalweg.descent.sharpness import CHECKPOINT_TYPES
 
 
@@ -59,6 +60,7 @@ class Checkpoint:
     seconds: float
     losses: NDArray[np.float64]
     values: dict[str, NDArray[np.float64]]
+    first_readings: dict[int, Any]  # at the start, which all runs share
 
     def check_fits(
         self, axes: list[NDArray[Any]], iterate: PyTree, values: Mapping[str, NDArray[Any]]
@@ -104,4 +106,4 @@ def read_checkpoint(path: str | os.PathLike[str], w0: PyTree) -> tuple[Checkpoin
 
 
 def _codec(w0: PyTree) -> Codec:
-    return Codec((Checkpoint, Outcome, RunStatus, *CHECKPOINT_TYPES), like=w0)
+    return Codec((Checkpoint, Outcome, Reading, RunStatus, *CHECKPOINT_TYPES), like=w0)

@@ -11,10 +11,11 @@ from jaxtyping import PyTree
 from thalweg.descent.checkpoint import Checkpoint, Outcome, RunStatus
 from thalweg.descent.labels import Labels, Threshold, optimizer_name, threshold_of
 from thalweg.descent.measured_run import OnReading, Report, RunLog
-from thalweg.descent.measurements import Measurement, as_list, check_names, checked_count
+from thalweg.descent.measurements import Measurement, as_list, check_names
 from thalweg.descent.one_run import Descent
 from thalweg.descent.recorder import Recorder
 from thalweg.descent.run import Interrupted, Run
+from thalweg.descent.schedule import checked_count
 from thalweg.descent.updates import Optimizer, check_optimizer, update_for
 from thalweg.problems import flatten
 

@@ -88,13 +88,17 @@ def options_of(measurement: Measurement) -> dict[str, Any]:
 
 def _exact(value: Any) -> Any:
     """Return an integer for a whole number: what a file kept as 200000.0 is 200000 as before."""
+    if isinstance(value, range):
+        return f"every {value.step} from {value.start}"
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return all(map(_is_plain, value))
-    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return isinstance(value, str | int | range) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
 
 
 def threshold_of(threshold: Threshold | None, step_size: float, is_plain: bool) -> float:

@@ -13,6 +13,7 @@ from jaxtyping import Array, PyTree
 
 from thalweg.descent.checkpoint import Checkpoint, Outcome
 from thalweg.descent.labels import Labels
+from thalweg.descent.measurements import Reading
 from thalweg.descent.recorder import Recorder
 from thalweg.descent.run import Progress, Run
 from thalweg.flow.method import FlowProgress
@@ -58,6 +59,7 @@ class RunLog:
     interrupt: KeyboardInterrupt | None = None
     work: float = 0.0
     measurements_made: int = 0
+    first_readings: dict[int, Reading] = field(default_factory=dict)  # of the first run, at step 0
 
     @property
     def seconds(self) -> float:
@@ -95,6 +97,7 @@ class RunLog:
         """Go on with what was recorded up to a checkpoint."""
         self.outcomes = list(checkpoint.outcomes)
         self.work = checkpoint.gradient_evaluations
+        self.first_readings = dict(checkpoint.first_readings)
         self.began -= checkpoint.seconds
 
 
@@ -137,18 +140,14 @@ class MeasuredRun:
         for number in due[self.measured :]:
             if self.measured and self.report():
                 return True
-            measurement = recorder.measurements[number]
-            given = (problem, w, self.warm_starts.get(number), relay)
-            resume = getattr(measurement, "resume", None)
-            if resume is not None and self.measurement_state is not None:
-                reading = resume(*given, self.measurement_state)
-            else:
-                reading = measurement.measure(*given)
+            reading = self._reading(number, problem, w, relay)
             recorder.record_values(self.number, number, self.step, reading)
             log.work += reading.gradient_evaluations
             if asked_to_stop:
                 return True
             self.warm_starts[number] = reading.memory
+            if self.step == 0:
+                log.first_readings[number] = Reading(dict(reading.values), reading.memory, 0.0, {})
             log.measurements_made += 1
             self.measured, self.measurement_state = self.measured + 1, None
             if log.on_reading is not None:
@@ -156,6 +155,18 @@ class MeasuredRun:
                 values = {"loss": self.loss, **reading.values}
                 log.on_reading(LoggedReading(*where, values, reading.of_previous))
         return False
+
+    def _reading(self, number: int, problem: Problem, w: PyTree, relay: Any) -> Reading:
+        """Make a measurement, or go on with it; at the start, which all runs share, only once."""
+        if self.step == 0 and number in self.log.first_readings:
+            return self.log.first_readings[number]
+        measurement = self.log.recorder.measurements[number]
+        given = (problem, w, self.warm_starts.get(number), relay)
+        resume = getattr(measurement, "resume", None)
+        if resume is not None and self.measurement_state is not None:
+            reading: Reading = resume(*given, self.measurement_state)
+            return reading
+        return measurement.measure(*given)
 
     def report(self, flow: FlowProgress | None = None) -> bool:
         """Tell where the run stands; return whether to stop."""
@@ -184,4 +195,5 @@ class MeasuredRun:
             seconds=log.seconds,
             losses=recorder.losses.copy(),
             values={name: array.copy() for name, array in recorder.values.items()},
+            first_readings=dict(log.first_readings),
         )

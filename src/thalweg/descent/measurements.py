@@ -4,7 +4,6 @@ A measurement is any object with the members of `Measurement`; `Quantity` makes 
 function. Its values become variables of the dataset on the dimensions `(run, <name>_step)`.
 """
 
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import PyTree
 
+from thalweg.descent.schedule import check_schedule
 from thalweg.flow.method import FlowProgress
 from thalweg.problems import Problem
 
@@ -51,8 +51,9 @@ class Measurement(Protocol):
     name
         The dimension of its variables is called `<name>_step`.
     every, start
-        Measured at the steps `start`, `start + every`, ..., and at the last step. One that also has
-        an attribute `also`, steps in any order, is measured at these, too.
+        Measured at the steps `start`, `start + every`, ..., and at the last step. One that has an
+        attribute `at` which is not `None`, steps in any order, is measured at these in their place,
+        and one with an attribute `also` at these, too.
     variables
         The names of the values and their attributes in the dataset (`long_name`, `units`).
     """
@@ -77,31 +78,6 @@ class Measurement(Protocol):
         ...
 
 
-def scheduled_steps(measurement: Measurement, steps: int) -> np.ndarray:
-    """Return the steps, up to `steps`, at which to measure: a sorted array of integers.
-
-    >>> scheduled_steps(Quantity("norm", max, every=4), 10)
-    array([ 0,  4,  8, 10])
-    >>> scheduled_steps(Quantity("norm", max, every=4, also=(1, 2, 50)), 10)
-    array([ 0,  1,  2,  4,  8, 10])
-    """
-    regular = np.arange(measurement.start, steps + 1, measurement.every, dtype=np.int64)
-    also = [step for step in getattr(measurement, "also", ()) if step <= steps]
-    return np.union1d(regular, np.asarray([*also, steps], np.int64))
-
-
-def is_due(measurement: Measurement, before: int, step: int) -> bool:
-    """Whether a step of the schedule, the last one apart, is after `before` and at most `step`.
-
-    >>> norm = Quantity("norm", max, every=4, also=(5,))
-    >>> [step for step in range(10) if is_due(norm, step - 1, step)]
-    [0, 4, 5, 8]
-    """
-    later = max(before + 1 - measurement.start, 0)
-    regular = measurement.start + -(-later // measurement.every) * measurement.every
-    return regular <= step or any(before < s <= step for s in getattr(measurement, "also", ()))
-
-
 @dataclass(frozen=True)
 class Quantity:
     """Any number computed from the problem and the parameters.
@@ -112,8 +88,9 @@ class Quantity:
         The name of the variable; its dimension is `<name>_step`.
     function
         `function(problem, w)` returns a number (or an array of one element).
-    every, start, also
-        Schedule, in steps: `start`, `start + every`, ..., those of `also`, and the last step.
+    every, start, also, at
+        Schedule, in steps: `start`, `start + every`, ..., those of `also`, and the last step; with
+        `at` (such as `log_spaced(1000)`) its steps in place of `start`, `start + every`, ....
     long_name, units
         Attributes of the variable.
     gradient_evaluations
@@ -135,6 +112,7 @@ class Quantity:
     units: str = "1"
     gradient_evaluations: float = 0.0
     also: tuple[int, ...] = ()
+    at: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         check_schedule(self)
@@ -178,36 +156,6 @@ def as_list(measurements: Any) -> list[Measurement]:
             f"{measurements!r:.60}"
         )
     return list(measurements)
-
-
-def check_schedule(measurement: Measurement) -> None:
-    """Raise a ValueError unless `every` is a positive integer and no other step is negative."""
-    if isinstance(measurement, type) or not all(
-        hasattr(measurement, name) for name in ("name", "variables", "every", "start", "measure")
-    ):
-        raise TypeError(
-            f"{measurement!r} is no measurement: give objects such as thalweg.Sharpness()"
-        )
-    for name, least in (("every", 1), ("start", 0)):
-        checked_count(
-            f"{name} of the measurement {measurement.name!r}", getattr(measurement, name), least
-        )
-    also = getattr(measurement, "also", ())
-    if isinstance(also, str) or not isinstance(also, Iterable):
-        raise ValueError(
-            f"also of the measurement {measurement.name!r} must be a tuple of steps, got {also!r}"
-        )
-    for step in also:
-        checked_count(f"each step in also of the measurement {measurement.name!r}", step, 0)
-
-
-def checked_count(name: str, value: Any, least: int) -> int:
-    """Return an integer, or raise a ValueError that says by its name what it must be."""
-    if not hasattr(value, "__index__") or not least <= operator.index(value) < 2**63:
-        raise ValueError(
-            f"{name} must be an integer of at least {least} and below 2**63, got {value!r}"
-        )
-    return operator.index(value)
 
 
 def check_names(measurements: Sequence[Measurement]) -> None:

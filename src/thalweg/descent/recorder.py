@@ -14,8 +14,8 @@ from thalweg.descent.measurements import (
     Reading,
     as_number,
     described,
-    scheduled_steps,
 )
+from thalweg.descent.schedule import parts_up_to, scheduled_steps
 
 
 class Recorder:
@@ -48,7 +48,7 @@ class Recorder:
     ) -> Self:
         """Return the recorder of runs whose steps are known: what one leaves lies on these axes."""
         columns = steps / loss_every + sum(
-            len(m.variables) * max(steps - m.start, 0) / m.every for m in measurements
+            len(m.variables) * sum(map(len, parts_up_to(m, steps))) for m in measurements
         )
         check_fits(
             BYTES_A_RESULT * runs * columns,

@@ -1,7 +1,7 @@
 """The two measurements that the package is about: sharpness, and GFS sharpness."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -10,7 +10,8 @@ from jaxtyping import PyTree
 from thalweg.basics.checks import Budgeted, Positive, check_fields
 from thalweg.basics.named import Named
 from thalweg.curvature import Eigenpairs, top_eigenpairs
-from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule, described
+from thalweg.descent.measurements import Attributes, Reading, Report, described
+from thalweg.descent.schedule import check_schedule
 from thalweg.descent.values import flags, value_and_reached, values_of_flow, variables_of_flow
 from thalweg.flow.difference import gfs_sharpness_fall
 from thalweg.flow.diverging_flow import DecadeSample
@@ -69,8 +70,8 @@ class Sharpness:
 
     Parameters
     ----------
-    every, start, also
-        Schedule, in steps: `start`, `start + every`, ..., those of `also`, and the last step.
+    every, start, also, at
+        Schedule, in steps, as that of `Quantity`.
     tol
         Relative tolerance on the residual of the eigenpair.
     """
@@ -81,6 +82,7 @@ class Sharpness:
     start: int = 0
     tol: Positive = 1e-4
     also: tuple[int, ...] = ()
+    at: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         check_schedule(self)
@@ -126,9 +128,8 @@ class GFSSharpness:
 
     Parameters
     ----------
-    every, start
-        Schedule, in steps: `start`, `start + every`, ..., and the last step. The first iterates of
-        a run have the longest flows.
+    every, start, also, at
+        Schedule, in steps, as that of `Quantity`. The first iterates have the longest flows.
     rtol
         Relative accuracy wanted of the GFS sharpness.
     method
@@ -148,6 +149,7 @@ class GFSSharpness:
     max_gradient_evaluations: Positive = 200_000
     max_seconds: Budgeted = math.inf
     also: tuple[int, ...] = ()
+    at: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         check_schedule(self)

@@ -1,10 +1,11 @@
 """Step sizes from the sharpness at the start, and from how it grows along gradient descent."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from thalweg.curvature import top_eigenpairs
-from thalweg.descent import descend
+from thalweg.descent import Progress, descend
 
 LOSS_FRACTION = 0.1  # the part of the loss at the start at which the sharpness is looked up
 PRECISION = 1e-3  # relative, of the sharpness
@@ -13,6 +14,7 @@ STEPS = 2000  # at most: where the loss stands by then is good enough
 MIN_GROWTH = 1.1  # by how much it must have grown for an edge of stability to be there
 STABLE = 2.0  # threshold of the stable run, in units of that sharpness
 AT_THE_EDGE = (2 / 3, 1 / 3)  # thresholds of the others, between the start and that sharpness
+SILENCE = 5.0  # seconds between two lines on how far it has come
 FRACTIONS = (0.5, 0.75, 0.95)  # of 2 / λ, where the sharpness does not grow
 
 Announce = Callable[[str], None]
@@ -45,7 +47,8 @@ def chosen_step_sizes(
     Parameters
     ----------
     announce
-        Called with a line for a person on what is done, and one on what was chosen.
+        Called with a line for a person on what is done, on how far it has come where that takes
+        long, and on what was chosen.
 
     Raises
     ------
@@ -57,7 +60,7 @@ def chosen_step_sizes(
         "sharpness grows"
     )
     at_start = _sharpness(problem, start, tol=PRECISION)
-    later = _later_sharpness(problem, start, SMALL_FRACTION * 2 / at_start)
+    later = _later_sharpness(problem, start, SMALL_FRACTION * 2 / at_start, announce)
     grows = later >= MIN_GROWTH * at_start
     if grows:
         thresholds = [STABLE * later]
@@ -65,23 +68,34 @@ def chosen_step_sizes(
     else:
         thresholds = [at_start / fraction for fraction in FRACTIONS]
     sizes = tuple(2 / threshold for threshold in thresholds)
-    announce(
-        f"the sharpness {'grows' if grows else 'does not grow'}, from {at_start:.4g} to "
-        f"{later:.4g}: step sizes {', '.join(f'{size:.4g}' for size in sizes)}"
-    )
+    listed = ", ".join(f"{size:.4g}" for size in sizes)
+    if grows:
+        announce(f"the sharpness grows, from {at_start:.4g} to {later:.4g}: step sizes {listed}")
+    else:
+        parts = ", ".join(f"{fraction:g}" for fraction in FRACTIONS)
+        announce(
+            f"the sharpness does not grow, from {at_start:.4g} to {later:.4g}: step sizes "
+            f"{listed}, which are {parts} of 2 / {at_start:.4g}"
+        )
     return sizes
 
 
-def _later_sharpness(problem: Any, start: Any, step_size: float) -> float:
+def _later_sharpness(problem: Any, start: Any, step_size: float, announce: Announce) -> float:
     """Return the sharpness where gradient descent stands; NaN where there is none."""
     level = LOSS_FRACTION * float(problem(start))
-    run = descend(
-        problem,
-        start,
-        step_size=step_size,
-        steps=STEPS,
-        report=lambda progress: progress.loss <= level,
-    )
+    said = time.monotonic()
+
+    def report(progress: Progress) -> bool:
+        nonlocal said
+        if time.monotonic() > said + SILENCE:
+            said = time.monotonic()
+            announce(
+                f"choosing step sizes: step {progress.step:,}, the loss is {progress.loss:.3g}, to "
+                f"come down to {level:.3g}"
+            )
+        return progress.loss <= level
+
+    run = descend(problem, start, step_size=step_size, steps=STEPS, report=report)
     pairs = top_eigenpairs(problem, run.w[0], tol=PRECISION)
     return float(pairs.values[0])
 

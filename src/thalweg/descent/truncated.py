@@ -1,13 +1,15 @@
 """The measurement for losses without a minimiser: the truncated sharpness, at one loss level."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from jaxtyping import PyTree
 
 from thalweg.basics.checks import Budgeted, Finite, Positive, check_fields
-from thalweg.descent.measurements import Attributes, Reading, Report, check_schedule
+from thalweg.descent.measurements import Attributes, Reading, Report
+from thalweg.descent.schedule import check_schedule
 from thalweg.descent.values import no_value, values_of_flow, variables_of_flow
 from thalweg.flow.solution import Status
 from thalweg.flow.truncated import truncated_sharpness
@@ -28,8 +30,8 @@ class TruncatedSharpness:
     ----------
     level
         The loss level, one for the whole run: choose it below the losses of the run.
-    every, start, also
-        Schedule, in steps: `start`, `start + every`, ..., those of `also`, and the last step.
+    every, start, also, at
+        Schedule, in steps, as that of `Quantity`.
     rtol, max_gradient_evaluations, max_seconds
         Accuracy and budgets, as those of `GFSSharpness`.
     """
@@ -43,6 +45,7 @@ class TruncatedSharpness:
     max_gradient_evaluations: Positive = 200_000
     max_seconds: Budgeted = math.inf
     also: tuple[int, ...] = ()
+    at: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         check_schedule(self)

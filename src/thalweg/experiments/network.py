@@ -27,11 +27,15 @@ class _Network(DescentExperiment):
     relative_step_size
         Step sizes as multiples of 2 / sharpness at the start: used in place of step_size.
     gfs_every
-        Measure the GFS sharpness (cross-entropy: the truncated sharpness) at every so many steps.
+        Measure the GFS sharpness (cross-entropy: the truncated sharpness) at every so many steps:
+        left out, at every eighth of the run, and at seven steps before the first of them, the first
+        two of the run among them.
     gfs_start
         The first step at which that is measured.
     gfs_also
         Further steps at which that is measured.
+    gfs_at
+        The steps at which that is measured, in place of gfs_every and gfs_start.
     rtol
         Relative accuracy wanted of it.
     architecture
@@ -43,7 +47,8 @@ class _Network(DescentExperiment):
     data
         The images; all but digits and mnist are read from files.
     data_dir
-        Folder with the files of the data.
+        Folder with the files of the data: left out, fashion-mnist is that of Debian's package
+        dataset-fashion-mnist.
     samples
         Number of images, chosen at random, the same number of each class within one.
     image_size
@@ -68,7 +73,6 @@ class _Network(DescentExperiment):
     step_size: tuple[float, ...] = ()
     steps: int = 2000
     sharpness_every: int = 20
-    gfs_every: int = 200
     init_scale: Positive = 1.0
     data: Literal["digits", "mnist", "cifar10", "fashion-mnist"] = "digits"
     data_dir: str | None = None

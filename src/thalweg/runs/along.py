@@ -16,9 +16,10 @@ from thalweg.descent import Interrupted, Measurement, Run, RunStatus
 from thalweg.descent.checkpoint import Outcome
 from thalweg.descent.labels import GRADIENT_DESCENT, Labels, Threshold, threshold_of
 from thalweg.descent.measured_run import MeasuredRun, OnReading, RunLog
-from thalweg.descent.measurements import as_list, check_names, checked_count, is_due
+from thalweg.descent.measurements import as_list, check_names
 from thalweg.descent.one_run import is_finite
 from thalweg.descent.recorder import Recorder
+from thalweg.descent.schedule import checked_count, is_due
 from thalweg.problems import COST, Problem, as_problem, flatten
 from thalweg.problems.compiling import compiled
 from thalweg.runs.along_folder import AlongFolder

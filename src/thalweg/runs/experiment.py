@@ -76,11 +76,15 @@ class DescentExperiment(Experiment):
     sharpness_every
         Measure the sharpness at every so many steps.
     gfs_every
-        Measure the GFS sharpness (that of the gradient flow solution) at every so many steps.
+        Measure the GFS sharpness (that of the gradient flow solution) at every so many steps: left
+        out, at every eighth of the run, and at seven steps before the first of them, the first
+        two of the run among them.
     gfs_start
         The first step at which the GFS sharpness is measured.
     gfs_also
         Further steps at which the GFS sharpness is measured.
+    gfs_at
+        The steps at which the GFS sharpness is measured, in place of gfs_every and gfs_start.
     rtol
         Relative accuracy wanted of the GFS sharpness.
     max_gradient_evaluations
@@ -95,9 +99,10 @@ class DescentExperiment(Experiment):
     step_size: tuple[Positive, ...]
     steps: Count
     sharpness_every: Count
-    gfs_every: Count
+    gfs_every: Count | None = None
     gfs_start: Natural = 0
     gfs_also: tuple[Natural, ...] = ()
+    gfs_at: tuple[Natural, ...] = ()
     rtol: Positive = 1e-4
     max_gradient_evaluations: Positive = 200_000
     max_flow_seconds: Positive | None = None
@@ -128,14 +133,24 @@ class DescentExperiment(Experiment):
 
     def flows(self) -> dict[str, Any]:
         """Return schedule, accuracy and budgets of the measurement that follows flows."""
+        from thalweg.descent import log_spaced
+
+        regular, also = self.gfs_every or self._usual_every, self.gfs_also
+        if self.gfs_every is None:
+            also += tuple(step for step in log_spaced(regular, 9) if step >= self.gfs_start)
         return {
-            "every": self.gfs_every,
+            "every": regular,
             "start": self.gfs_start,
-            "also": self.gfs_also,
+            "also": self.gfs_also if self.gfs_at else also,
+            "at": self.gfs_at or None,
             "rtol": self.rtol,
             "max_gradient_evaluations": self.max_gradient_evaluations,
             "max_seconds": self.max_flow_seconds or math.inf,
         }
+
+    @property
+    def _usual_every(self) -> int:
+        return -(-self.steps // 8)
 
     def conclude(
         self, dataset: "xr.Dataset", summary: dict[str, Any]
@@ -148,7 +163,7 @@ class DescentExperiment(Experiment):
         super().check()
         if not (self.step_size or self.relative_step_size):
             raise ValueError("step_size is empty: give at least one positive number")
-        values = 1 + 3 / self.sharpness_every + 6 / self.gfs_every
+        values = 1 + 3 / self.sharpness_every + 6 / (self.gfs_every or self._usual_every)
         check_fits(
             BYTES_A_RESULT * len(self.step_size or self.relative_step_size) * self.steps * values,
             "the results",
