@@ -5,7 +5,7 @@ a step is then limited by how fast that part changes, not by its largest eigenva
 """
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from math import factorial, inf, isfinite, nan
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,7 +17,7 @@ from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution
-from thalweg.flow.step import FlowState, value_and_gradient
+from thalweg.flow.step import FlowState, loss_and_velocity
 from thalweg.flow.tolerance_pair import TolerancePair, solve
 from thalweg.flow.too_slow import EARLIEST, forecast_by_decades, forecast_by_pace
 from thalweg.problems import COST, FlatProblem
@@ -114,13 +114,19 @@ def phi_functions(z: Any, last: int) -> list[Any]:
     small, large = xp.where(is_small, z, 0), xp.where(is_small, 1, z)
     of, by_recursion = [xp.exp(z)], xp.exp(large)
     series = xp.zeros((last, *z.shape), z.dtype)  # of all functions at once
-    for k in range(TERMS - 1, -1, -1):
-        terms = np.array([1 / factorial(j + k) for j in range(1, last + 1)], z.dtype)
+    for terms in _series(last, z.dtype):
         series = series * small[None] + terms.reshape(-1, *[1] * z.ndim)
     for j in range(1, last + 1):
         by_recursion = (by_recursion - 1 / factorial(j - 1)) / large
         of.append(xp.where(is_small, series[j - 1], by_recursion))
     return of
+
+
+@cache
+def _series(last: int, dtype: Any) -> list[Any]:
+    """Return the coefficients of `φ_1, ..., φ_last` for each power, the highest one first."""
+    of_powers = reversed(range(TERMS))
+    return [np.array([1 / factorial(j + k) for j in range(1, last + 1)], dtype) for k in of_powers]
 
 
 def _add(*vectors: Vector) -> Vector:
@@ -183,8 +189,8 @@ def krogstad(problem: FlatProblem, linear: Linearization, h: float) -> tuple[Arr
 
     def remainder(u: Vector) -> Vector:
         """Return what the linear flow leaves out of the velocity at `w + u`."""
-        gradient = value_and_gradient(problem, jnp.asarray(linear.w + linear.value(u)))[1]
-        return linear.vector(-xp.asarray(gradient) - velocity, linear.matrix(u))
+        there = loss_and_velocity(problem, linear.w + linear.value(u))[1]
+        return linear.vector(xp.asarray(there) - velocity, linear.matrix(u))
 
     half, full = linear.linear_flow(h / 2, at_half), linear.linear_flow(h, at_full)
     second = remainder(half)
@@ -225,17 +231,17 @@ def exponential_step(
     growing = max(-float(linear.rates.min()), tiny**0.5)
     proposal = min(float(state.step), t_end - float(state.time), MOST_GROWTH / growing)
     for trial in range(1, TRIALS + 1):  # noqa: B007 - how many it took
-        h = float(jnp.asarray(proposal, dtype))
+        h = float(np.asarray(proposal, dtype))
         w, error = krogstad(problem, linear, h)
         error = error if isfinite(error) else float(jnp.finfo(dtype).max)
         factor = SAFETY * (atol / max(error, tiny)) ** (1 / 3)
         proposal = h * min(max(factor, SHRINKAGE), GROWTH)
         if error <= atol:
             break
-    loss, gradient = value_and_gradient(problem, w)
-    step = jnp.asarray(min(proposal, float(jnp.finfo(dtype).max)), dtype)
-    time = jnp.asarray(float(state.time) + h, dtype)
-    return ExponentialStep(FlowState(time, w, -gradient, loss, step), trial)
+    loss, velocity = loss_and_velocity(problem, w)
+    step = np.asarray(min(proposal, float(jnp.finfo(dtype).max)), dtype)
+    time = np.asarray(float(state.time) + h, dtype)
+    return ExponentialStep(FlowState(time, w, velocity, loss, step), trial)
 
 
 def exponential_steps(problem: FlatProblem, w: Array, lengths: Any, bounds: Any) -> Array:

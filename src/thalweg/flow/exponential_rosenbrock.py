@@ -24,7 +24,7 @@ from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import Request
 from thalweg.flow.second_difference import second_difference
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.flow.step import FlowState, value_and_gradient
+from thalweg.flow.step import FlowState, loss_and_velocity
 from thalweg.flow.tolerance_pair import solve
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.programs import array_module, hessian_matrix, norm
@@ -56,10 +56,10 @@ class HessianLinearization(Linearization):
 
 def linearize_hessian(problem: FlatProblem, w: Array) -> HessianLinearization:
     """Return the flow around `w`. Costs a gradient and `p` Hessian products."""
-    xp, gradient = array_module(w), value_and_gradient(problem, w)[1]
+    xp, velocity = array_module(w), loss_and_velocity(problem, w)[1]
     hessian = xp.asarray(hessian_matrix(problem, w))
     rates, rotation = eigh(0.5 * hessian + 0.5 * hessian.T)
-    velocity = -(rotation.T @ xp.asarray(gradient))
+    velocity = rotation.T @ xp.asarray(velocity)
     return HessianLinearization(xp.asarray(w), velocity, hessian[:0], rotation, rates)
 
 

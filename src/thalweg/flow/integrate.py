@@ -20,7 +20,7 @@ from thalweg.flow.rkc import length_of
 from thalweg.flow.saddle import leaves_saddle, lowest_curvature
 from thalweg.flow.solution import Status
 from thalweg.flow.stationary_point import stationary_point_near
-from thalweg.flow.step import FlowState, rkc2_steps, start, trial_step, value_and_gradient
+from thalweg.flow.step import FlowState, loss_and_velocity, rkc2_steps, start, trial_step
 from thalweg.flow.step_record import Endpoint, StepRecord, Steps
 from thalweg.flow.too_slow import EARLY, LEAST_WORK, forecast_by_moves, pace_of
 from thalweg.flow.work_budget import TaskWork
@@ -157,7 +157,7 @@ class FlowIntegrator:
         if not isfinite(self.bound):
             return False
         step = 0.5 / self.bound if self.bound > 0 else 1.0
-        self.state = start(self.problem, self.origin, jnp.asarray(step, self.origin.dtype))
+        self.state = start(self.problem, self.origin, step)
         self.budget.spend(COST.gradient)
         self.next_estimate_loss = FIRST_ESTIMATE_LOSS * float(self.state.loss)
         return True
@@ -170,7 +170,7 @@ class FlowIntegrator:
     def failed_limit(self, status: Status) -> Limit:
         """Return the current state as a limit that was not reached for the given reason."""
         w = self.origin if self.state is None else self.state.w
-        loss = float(value_and_gradient(self.problem, w)[0])
+        loss = float(loss_and_velocity(self.problem, w)[0])
         return Limit(w, self.bound, inf, loss, self.eigenvector, status=status)
 
     def _terminate(self, state: FlowState) -> Limit | None:

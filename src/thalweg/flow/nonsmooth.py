@@ -11,6 +11,7 @@ from math import isfinite
 from typing import ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from thalweg.flow.integrate import BOUND_MARGIN, FlowIntegrator
@@ -18,7 +19,7 @@ from thalweg.flow.limit_estimate import Limit, LimitEstimate
 from thalweg.flow.linearized_limit import LinearizedLimit
 from thalweg.flow.method import Request
 from thalweg.flow.one_sided_sharpness import SharpnessRange, one_sided_sharpness
-from thalweg.flow.rkc import stages
+from thalweg.flow.rkc import stage_count
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.step import FlowState, rkc2_end
 from thalweg.flow.tolerance_pair import TolerancePair, solve
@@ -40,9 +41,10 @@ def _step(
     slope = float(jnp.vdot(state.velocity, state.velocity))
     dtype = state.w.dtype
     length = share * float(state.loss) / max(slope, float(jnp.finfo(dtype).tiny))
-    h = jnp.asarray(min(length, longest), dtype)
-    w, loss, velocity = rkc2_end(problem, state.w, state.velocity, h, jnp.asarray(bound, dtype))
-    return FlowState(state.time + h, w, velocity, loss, h)
+    h = np.asarray(min(length, longest), dtype)
+    count = np.asarray(stage_count(float(h), bound))
+    w, loss, velocity = rkc2_end(problem, state.w, state.velocity, h, count)
+    return FlowState(np.asarray(state.time + h, dtype), w, velocity, loss, h)
 
 
 class _NonsmoothIntegrator(FlowIntegrator):
@@ -56,7 +58,7 @@ class _NonsmoothIntegrator(FlowIntegrator):
         for trial in range(TRIALS):
             bound = BOUND_MARGIN * max(self.bound, least)
             end = _step(self.problem, state, tolerance / 4**trial, bound, self._longest_step(bound))
-            work += float(stages(end.step, jnp.asarray(bound, end.step.dtype)))
+            work += stage_count(float(end.step), bound)
             if float(end.loss) <= MAX_RISE * float(state.loss):
                 break
             self._renew_bound(state.w)  # beyond a kink the curvature may exceed the bound

@@ -8,6 +8,7 @@ fly from `T_j, T_j', T_j''`, so that one compiled program serves every number of
 """
 
 from collections.abc import Callable
+from math import ceil, sqrt
 from typing import Any, ClassVar, NamedTuple
 
 import diffrax
@@ -32,6 +33,17 @@ def stages(step: Array, spectral_radius: Array) -> Array:
     32
     """
     return jnp.maximum(2, jnp.ceil(jnp.sqrt(1 + step * spectral_radius / STABILITY))).astype(int)
+
+
+def stage_count(step: float, spectral_radius: float) -> int:
+    """Return the same, of numbers.
+
+    Examples
+    --------
+    >>> stage_count(1.0, 653.0)
+    32
+    """
+    return max(2, ceil(sqrt(1 + step * spectral_radius / STABILITY)))
 
 
 def length_of(count: float) -> float:

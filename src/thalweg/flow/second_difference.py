@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 def second_difference(problem: FlatProblem, w: Array, d: NDArray[Any]) -> tuple[Floats, Floats]:
     """Return `∇L(w)` and `∇L(w + d) - 2 ∇L(w) + ∇L(w - d)`, shape `(p,)`: three gradients."""
     before, here, after = (
-        np.asarray(value_and_gradient(problem, jnp.asarray(at))[1], float)
+        np.asarray(value_and_gradient(problem, at)[1], float)
         for at in (np.asarray(w) - d, w, np.asarray(w) + d)
     )
     return here, after - 2 * here + before

@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from thalweg.flow.rkc import ERROR, Evaluated, chebyshev_stages, stages
+from thalweg.flow.rkc import ERROR, Evaluated, chebyshev_stages, stage_count
 from thalweg.problems import FlatProblem
 from thalweg.problems.compiling import compiled
 from thalweg.problems.programs import array_module
@@ -18,14 +18,17 @@ STEPS_AT_ONCE = 16  # that `rkc2_steps` takes, at most
 ERROR_ORDER = 3  # the estimate is of the local error of the method itself
 
 
+Scalar = Array | NDArray[Any]  # of no dimensions, in the dtype of the parameters
+
+
 class FlowState(NamedTuple):
     """A point of the flow: time, parameters `(p,)`, `-∇L` there, the loss, the next step."""
 
-    time: Array
+    time: Scalar
     w: Array
     velocity: Array
     loss: Array
-    step: Array
+    step: Scalar
 
 
 class Trial(NamedTuple):
@@ -36,10 +39,10 @@ class Trial(NamedTuple):
     taken: bool
 
 
-def start(problem: FlatProblem, w: Array, step: Array) -> FlowState:
+def start(problem: FlatProblem, w: Array, step: float) -> FlowState:
     """Return the state at time 0. Costs one gradient."""
-    loss, gradient = value_and_gradient(problem, w)
-    return FlowState(jnp.zeros((), w.dtype), w, -gradient, loss, step)
+    loss, velocity = loss_and_velocity(problem, w)
+    return FlowState(np.zeros((), w.dtype), w, velocity, loss, np.asarray(step, w.dtype))
 
 
 def trial_step(
@@ -56,9 +59,9 @@ def trial_step(
     """
     time, dtype = float(state.time), state.w.dtype
     t_next = min(time + float(state.step), t_end)
-    h, radius = jnp.asarray(t_next - time, dtype), jnp.asarray(spectral_radius, dtype)
-    count = int(stages(h, radius))
-    w, loss, velocity = rkc2_end(problem, state.w, state.velocity, h, radius)
+    h = np.asarray(t_next - time, dtype)
+    count = stage_count(float(h), spectral_radius)
+    w, loss, velocity = rkc2_end(problem, state.w, state.velocity, h, np.asarray(count))
     before, after = ERROR
     xp = array_module(w)
     moved = xp.asarray(state.w) - xp.asarray(w)
@@ -69,29 +72,33 @@ def trial_step(
     # A step of no known error is tried again, as much shorter as may be.
     factor = SAFETY * error ** (-1 / ERROR_ORDER) if error > 0 else LONGEST
     factor = min(max(factor, 1.0 if taken else SHORTEST), LONGEST) if error == error else SHORTEST
-    proposal = jnp.asarray(float(h) * factor, dtype)
+    proposal = np.asarray(float(h) * factor, dtype)
     if not taken:
         return Trial(state._replace(step=proposal), count, False)
-    return Trial(FlowState(jnp.asarray(t_next, dtype), w, velocity, loss, proposal), count, True)
+    return Trial(FlowState(np.asarray(t_next, dtype), w, velocity, loss, proposal), count, True)
 
 
-def value_and_gradient(problem: FlatProblem, w: Array) -> tuple[Array, Array]:
-    """Return the loss and its gradient, shape `(p,)`.
+def loss_and_velocity(problem: FlatProblem, w: Array | NDArray[Any]) -> tuple[Array, Array]:
+    """Return the loss, and its gradient with the opposite sign, shape `(p,)`.
 
     As a step of no length, so that one program, with one copy of the gradient, serves both.
     """
-    zero, one = jnp.zeros((), w.dtype), jnp.ones((), w.dtype)
     xp = array_module(w)
-    _, loss, velocity = rkc2_end(problem, w, jnp.asarray(xp.zeros(w.shape, w.dtype)), zero, one)
-    return loss, jnp.asarray(-xp.asarray(velocity))
+    zero = np.zeros((), w.dtype)
+    return rkc2_end(problem, w, xp.zeros(w.shape, w.dtype), zero, np.asarray(2))[1:]
+
+
+def value_and_gradient(problem: FlatProblem, w: Array | NDArray[Any]) -> tuple[Array, Array]:
+    """Return the loss and its gradient, shape `(p,)`."""
+    loss, velocity = loss_and_velocity(problem, w)
+    return loss, jnp.asarray(-array_module(velocity).asarray(velocity))
 
 
 @compiled
 def rkc2_end(
-    problem: FlatProblem, w: Array, velocity: Array, length: Array, spectral_radius: Array
+    problem: FlatProblem, w: Any, velocity: Any, length: Scalar, count: NDArray[Any]
 ) -> tuple[Array, Array, Array]:
-    """Return where one step of RKC2 of the given length leads, the loss and the velocity there."""
-    count = stages(length, spectral_radius)
+    """Return where one step of RKC2, of so many stages, leads, the loss and the velocity there."""
     evaluations = jnp.where(length == 0, 1, count)
     w, (velocity, loss), _ = _stages(problem, w, velocity, length, count, evaluations)
     return w, loss, velocity
@@ -101,26 +108,24 @@ def rkc2_steps(
     problem: FlatProblem, w: Array, lengths: NDArray[Any], bounds: NDArray[Any]
 ) -> Array:
     """Return where steps of the given lengths, with these spectral bounds, lead."""
-    pad = STEPS_AT_ONCE - len(lengths)  # to a fixed shape: compiled once
-    lengths_, bounds_ = (jnp.asarray(np.pad(row, (0, pad)), w.dtype) for row in (lengths, bounds))
-    return _rkc2_steps(problem, w, lengths_, bounds_, jnp.asarray(len(lengths)))
+    counts = np.array(list(map(stage_count, lengths, bounds)), int)
+    pad = 0, STEPS_AT_ONCE - len(lengths)  # to a fixed shape: compiled once
+    steps = np.pad(lengths, pad).astype(w.dtype), np.pad(counts, pad)
+    return _rkc2_steps(problem, w, *steps, np.asarray(len(lengths)))
 
 
 @compiled
-def _rkc2_steps(
-    problem: FlatProblem, w: Array, lengths: Array, bounds: Array, count: Array
-) -> Array:
+def _rkc2_steps(problem: FlatProblem, w: Array, lengths: Any, counts: Any, steps: Any) -> Array:
     def one(i: Any, w: Array) -> Array:
-        stage_count = stages(lengths[i], bounds[i])
         velocity = -problem.gradient(w)
-        return _stages(problem, w, velocity, lengths[i], stage_count, stage_count - 1)[2]
+        return _stages(problem, w, velocity, lengths[i], counts[i], counts[i] - 1)[2]
 
-    w = lax.fori_loop(0, count, one, w)
+    w = lax.fori_loop(0, steps, one, w)
     return w
 
 
 def _stages(
-    problem: FlatProblem, w: Array, velocity: Array, length: Array, count: Array, evaluations: Array
+    problem: FlatProblem, w: Array, velocity: Array, length: Any, count: Any, evaluations: Any
 ) -> tuple[Array, Evaluated, Array]:
     def field(time: Array, w: Array) -> Evaluated:
         del time

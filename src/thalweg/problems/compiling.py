@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 from thalweg.problems import lanes
 
 F = TypeVar("F", bound=Callable[..., Any])
+ARRAYS = jax.Array, np.ndarray
 
 
 class _ByValue:
@@ -71,8 +73,8 @@ class _OutputStructure:
 def split(tree: PyTree) -> tuple[list[Any], Any, tuple[Any, ...]]:
     """Return the leaves of a tree that are arrays (else `None`), its structure, and the others."""
     leaves, structure = jax.tree.flatten(tree)
-    arrays = [leaf if eqx.is_array(leaf) else None for leaf in leaves]
-    return arrays, structure, tuple(None if eqx.is_array(leaf) else leaf for leaf in leaves)
+    arrays = [leaf if isinstance(leaf, ARRAYS) else None for leaf in leaves]
+    return arrays, structure, tuple(None if isinstance(leaf, ARRAYS) else leaf for leaf in leaves)
 
 
 def join(arrays: Any, structure: Any, constants: tuple[Any, ...]) -> PyTree:
@@ -149,6 +151,8 @@ def _quick() -> dict[str, bool]:
 
 def compiled(function: F, *, seldom_run: bool = False) -> F:
     """Return `function`, compiled: arrays are arguments, all else is constant, and held weakly.
+
+    Arrays are those of JAX or of NumPy, which cost less where the host makes them.
 
     Of what is `seldom_run` the time of compiling counts more than that of a run.
     """
