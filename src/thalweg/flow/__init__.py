@@ -2,12 +2,13 @@
 
 `method.py` says what a method is; `closed_form.py`, `exponential_rosenbrock.py`, `exponential.py`,
 `stabilized.py`, `nonsmooth.py` and `runge_kutta4.py` are the methods. The stabilised one is built
-from `rkc.py` (the diffrax solver), `step.py` (a trial step of it), `integrate.py` (the flow at one
-tolerance), `linearized_limit.py` (where the linearised flow ends), `limit_estimate.py` (what is
-known of a limit), `stationary_point.py` (the one next to it), `tolerance_pair.py` (two tolerances
-make an error bar) and `step_record.py` (the steps taken), by which `difference.py` compares
-neighbours. What a flow can come to instead of a minimum: `saddle.py`, `diverging_flow.py`,
-`failure.py`, `one_sided_sharpness.py`; `gradient_jumps.py` tells kinks beforehand.
+from `rkc.py` (the diffrax solver), `step.py` (a trial step of it), `step_control.py` (the length of
+the next), `integrate.py` (the flow at one tolerance), `linearized_limit.py` (where the linearised
+flow ends), `limit_estimate.py` (what is known of a limit), `stationary_point.py` (the one next to
+it), `tolerance_pair.py` (two tolerances make an error bar) and `step_record.py` (the steps taken),
+by which `difference.py` compares neighbours. `gradient_flow_solutions.py` follows many flows. What
+a flow can come to instead of a minimum: `saddle.py`, `diverging_flow.py`, `failure.py`,
+`one_sided_sharpness.py`; `gradient_jumps.py` tells kinks beforehand.
 """
 
 from thalweg.flow.closed_form import ClosedForm
@@ -23,6 +24,8 @@ from thalweg.flow.rkc import RKC2
 from thalweg.flow.runge_kutta4 import RungeKutta4
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.stabilized import Stabilized
+from thalweg.flow.step_control import StepControl
+from thalweg.flow.tolerance_pair import Ladder
 from thalweg.flow.truncated import truncated_sharpness
 
 __all__ = [
@@ -33,12 +36,14 @@ __all__ = [
     "Fall",
     "FlowSolution",
     "Kinked",
+    "Ladder",
     "Method",
     "Progress",
     "Request",
     "RungeKutta4",
     "Stabilized",
     "Status",
+    "StepControl",
     "gfs_sharpness_fall",
     "gradient_flow_solution",
     "gradient_flow_solutions",

@@ -18,18 +18,17 @@ from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution
 from thalweg.flow.step import FlowState, loss_and_velocity
-from thalweg.flow.tolerance_pair import TolerancePair, solve
+from thalweg.flow.step_control import StepControl
+from thalweg.flow.tolerance_pair import Ladder, TolerancePair, solve
 from thalweg.flow.too_slow import EARLIEST, forecast_by_decades, forecast_by_pace
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.compiling import compiled
 from thalweg.problems.programs import array_module, norm
 
-FINE = 0.05  # local tolerance, in units of rtol
-COARSENING = REFINEMENT = 6.0
-REFINEMENTS = 6
+LADDER = Ladder(0.05, refinement=6.0, refinements=6)
+CONTROL = StepControl(safety=0.9)
 DISTANCE_LEFT = 1e-4  # of rtol: the relative distance left to go, at which the flow ends
 HORIZON = 1e6  # in units of the time so far: the time in which no more than that is left to go
-GROWTH, SHRINKAGE, SAFETY = 5.0, 0.2, 0.9
 MOST_GROWTH = 20.0  # logarithm of the growth of perturbations in one step
 TRIALS = 40  # of a step, each shorter than the one before
 STEPS = 300.0  # expected, for choosing a method
@@ -220,7 +219,12 @@ class ExponentialStep(NamedTuple):
 
 
 def exponential_step(
-    problem: FlatProblem, linear: Linearization, state: FlowState, atol: float, t_end: float
+    problem: FlatProblem,
+    linear: Linearization,
+    state: FlowState,
+    atol: float,
+    t_end: float,
+    control: StepControl,
 ) -> ExponentialStep:
     """Take one step from `state`, the longest of a shrinking sequence with a local error `≤ atol`.
 
@@ -234,8 +238,7 @@ def exponential_step(
         h = float(np.asarray(proposal, dtype))
         w, error = krogstad(problem, linear, h)
         error = error if isfinite(error) else float(jnp.finfo(dtype).max)
-        factor = SAFETY * (atol / max(error, tiny)) ** (1 / 3)
-        proposal = h * min(max(factor, SHRINKAGE), GROWTH)
+        proposal = h * control.factor(error / max(atol, tiny))
         if error <= atol:
             break
     loss, velocity = loss_and_velocity(problem, w)
@@ -269,7 +272,7 @@ class ExponentialIntegrator(FlowIntegrator):
         atol = tolerance * self._scale(state)
         linear = self.linearize(self.problem, state.w)
         with np.errstate(all="ignore"):
-            step = exponential_step(self.problem, linear, state, atol, self.t_end)
+            step = exponential_step(*(self.problem, linear, state, atol, self.t_end, self.control))
             self.bound, self.remaining = float(linear.rates.max()), _remaining(linear, state)
         self.count_work(self.work.linearization + step.trials * self.work.trial + COST.gradient)
         self._add_growth(linear, float(step.state.time - state.time))
@@ -337,7 +340,15 @@ class Exponential:
     end at two tolerances, a factor of six apart, and the sharpness is extrapolated from the two as
     for `Stabilized`; the error bar has the same parts, but for the stopping error, which is
     negligible here.
+
+    Attributes
+    ----------
+    ladder, control
+        As for `Stabilized`.
     """
+
+    ladder: Ladder = LADDER
+    control: StepControl = CONTROL
 
     name: ClassVar[str] = "exponential"
 
@@ -362,12 +373,6 @@ class Exponential:
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
-        pair = tolerance_pair(self.name, ExponentialIntegrator, request.rtol)
+        tolerances = self.ladder.tolerances(request.rtol)
+        pair = TolerancePair(self.name, ExponentialIntegrator, tolerances, self.control)
         return solve(pair, problem, w, request)
-
-
-def tolerance_pair(name: str, integrator: type[FlowIntegrator], rtol: float) -> TolerancePair:
-    """Return the tolerances of exponential steps, and what their difference says."""
-    fine = FINE * rtol
-    tolerances = [COARSENING * fine, *(fine / REFINEMENT**k for k in range(REFINEMENTS + 1))]
-    return TolerancePair(name, integrator, tolerances)

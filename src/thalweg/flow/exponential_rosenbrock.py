@@ -1,6 +1,6 @@
 """Few parameters: exponential steps with the whole Hessian decomposed, whatever the loss."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import inf, log
 from typing import Any, ClassVar
@@ -11,13 +11,14 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from thalweg.flow.exponential import (
+    CONTROL,
+    LADDER,
     ExponentialIntegrator,
     Linearization,
     StepWork,
     Vector,
     eigh,
     krogstad_steps,
-    tolerance_pair,
 )
 from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.limit_estimate import Limit
@@ -25,7 +26,8 @@ from thalweg.flow.method import Request
 from thalweg.flow.second_difference import second_difference
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.step import FlowState, loss_and_velocity
-from thalweg.flow.tolerance_pair import solve
+from thalweg.flow.step_control import StepControl
+from thalweg.flow.tolerance_pair import Ladder, TolerancePair, solve
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.programs import array_module, hessian_matrix, norm
 
@@ -162,6 +164,9 @@ class ExponentialRosenbrock:
     Anal. 47 (2009) 786-803: the class of methods.
     """
 
+    ladder: Ladder = LADDER
+    control: StepControl = CONTROL
+
     name: ClassVar[str] = "exponential_rosenbrock"
 
     @staticmethod
@@ -171,5 +176,9 @@ class ExponentialRosenbrock:
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
-        pair = tolerance_pair(self.name, RosenbrockIntegrator, request.rtol)
-        return solve(replace(pair, extrapolation=EXTRAPOLATION), problem, w, request)
+        tolerances = self.ladder.tolerances(request.rtol)
+        pair = TolerancePair(
+            *(self.name, RosenbrockIntegrator, tolerances, self.control),
+            extrapolation=EXTRAPOLATION,
+        )
+        return solve(pair, problem, w, request)

@@ -21,6 +21,7 @@ from thalweg.flow.saddle import leaves_saddle, lowest_curvature
 from thalweg.flow.solution import Status
 from thalweg.flow.stationary_point import stationary_point_near
 from thalweg.flow.step import FlowState, loss_and_velocity, rkc2_steps, start, trial_step
+from thalweg.flow.step_control import StepControl
 from thalweg.flow.step_record import Endpoint, StepRecord, Steps
 from thalweg.flow.too_slow import EARLY, LEAST_WORK, forecast_by_moves, pace_of
 from thalweg.flow.work_budget import TaskWork
@@ -93,8 +94,9 @@ class FlowIntegrator:
         budget: TaskWork,
         kernel_inverse: Callable[[], Array | None],
         eigenvector: Array | None,
+        control: StepControl,
     ):
-        self.problem, self.rtol, self.budget = problem, rtol, budget
+        self.problem, self.rtol, self.budget, self.control = problem, rtol, budget, control
         self.steps: list[tuple[float, float]] = []  # taken: their lengths, and bounds relied on
         self.kernel_inverse = kernel_inverse
         self.origin, self.eigenvector = w, eigenvector
@@ -251,7 +253,7 @@ class FlowIntegrator:
             left = self.estimates[-1].limit.length
             atol = min(atol, max(REMAINING_SHARE * left, tolerance * size))
         t_end = min(self.t_end, float(state.time) + self._longest_step(bound))
-        trial = trial_step(self.problem, state, bound, atol, t_end)
+        trial = trial_step(self.problem, state, bound, atol, t_end, self.control)
         self.count_steps(trial.gradients, trial.state.w, is_bound_stale=not trial.taken)
         return trial.state
 

@@ -100,7 +100,9 @@ class Kinked:
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
-        pair = TolerancePair(self.name, _NonsmoothIntegrator, SHARES, 0.0, integration=1.0)
+        pair = TolerancePair(
+            self.name, _NonsmoothIntegrator, SHARES, extrapolation=0.0, integration=1.0
+        )
         relaxed = replace(request, rtol=max(request.rtol, PRECISION / 0.4))
         found = solve(pair, problem, w, relaxed)
         found = replace(found, step_records=None)  # neighbours may slide along other kinks

@@ -31,7 +31,9 @@ class RungeKutta4:
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
         tolerances = (2.0, 1.0, 0.5, 0.25)
-        pair = TolerancePair(self.name, _FixedStepIntegrator, tolerances, 1 / 15, integration=0.2)
+        pair = TolerancePair(
+            self.name, _FixedStepIntegrator, tolerances, extrapolation=1 / 15, integration=0.2
+        )
         return solve(pair, problem, w, request)
 
 

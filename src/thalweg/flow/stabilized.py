@@ -1,6 +1,6 @@
 """Any loss: a stabilised explicit method, whose cost grows with the root of the stiffness."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -9,13 +9,11 @@ from jaxtyping import Array
 from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution
-from thalweg.flow.tolerance_pair import TolerancePair, solve
+from thalweg.flow.step_control import StepControl
+from thalweg.flow.tolerance_pair import Ladder, TolerancePair, solve
 from thalweg.problems import FlatProblem
 
-FINE = 1.15e-3  # local tolerance, in units of rtol
-COARSENING = 6.0  # the coarser one's, in units of the finer one's
-REFINEMENT = 4.0  # of the tolerance, where the error bar is still too wide
-REFINEMENTS = 5
+LADDER = Ladder(1.15e-3)
 FINEST = 0.1  # in units of the rounding unit: below it nothing is gained
 
 
@@ -30,15 +28,23 @@ class Stabilized:
     residual of the eigenpair, and of rounding; it is widened up to five times where it stays within
     `rtol`, and is never below `rtol / 1000`. Where it exceeds `rtol`, the flow is integrated again
     at a finer tolerance. The bar is an estimate, not a proof.
+
+    Attributes
+    ----------
+    ladder
+        Local tolerances; the error bar is calibrated for the default.
+    control
+        The length of steps.
     """
+
+    ladder: Ladder = LADDER
+    control: StepControl = field(default_factory=StepControl)
 
     name: ClassVar[str] = "stabilized"
 
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
         finest = FINEST * float(jnp.finfo(w.dtype).eps)
-        fine = FINE * request.rtol
-        ladder = [COARSENING * fine, *(fine / REFINEMENT**k for k in range(REFINEMENTS + 1))]
-        floored = [tolerance for tolerance in ladder if tolerance > finest]
-        tolerances = floored if len(floored) >= 2 else [COARSENING * finest, finest]
-        return solve(TolerancePair(self.name, FlowIntegrator, tolerances), problem, w, request)
+        tolerances = self.ladder.tolerances(request.rtol, finest)
+        pair = TolerancePair(self.name, FlowIntegrator, tolerances, self.control)
+        return solve(pair, problem, w, request)

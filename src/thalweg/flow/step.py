@@ -9,13 +9,12 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from thalweg.flow.rkc import ERROR, Evaluated, chebyshev_stages, stage_count
+from thalweg.flow.step_control import StepControl
 from thalweg.problems import FlatProblem
 from thalweg.problems.compiling import compiled
 from thalweg.problems.programs import array_module
 
-SHORTEST, LONGEST, SAFETY = 0.2, 5.0, 0.8  # of the step just tried: what the next one may be
 STEPS_AT_ONCE = 16  # that `rkc2_steps` takes, at most
-ERROR_ORDER = 3  # the estimate is of the local error of the method itself
 
 
 Scalar = Array | NDArray[Any]  # of no dimensions, in the dtype of the parameters
@@ -46,9 +45,16 @@ def start(problem: FlatProblem, w: Array, step: float) -> FlowState:
 
 
 def trial_step(
-    problem: FlatProblem, state: FlowState, spectral_radius: float, atol: float, t_end: float
+    problem: FlatProblem,
+    state: FlowState,
+    spectral_radius: float,
+    atol: float,
+    t_end: float,
+    control: StepControl,
 ) -> Trial:
     """Try one step of RKC2 from `state`, not beyond time `t_end`, and take it if it is accurate.
+
+    A step that was taken is not followed by a shorter one.
 
     Parameters
     ----------
@@ -69,9 +75,7 @@ def trial_step(
     estimate = xp.linalg.norm(before * moved + (after * float(h)) * velocities)
     error = float(estimate) / max(atol, float(jnp.finfo(dtype).tiny))
     taken = error < 1
-    # A step of no known error is tried again, as much shorter as may be.
-    factor = SAFETY * error ** (-1 / ERROR_ORDER) if error > 0 else LONGEST
-    factor = min(max(factor, 1.0 if taken else SHORTEST), LONGEST) if error == error else SHORTEST
+    factor = max(control.factor(error), 1.0 if taken else 0.0)
     proposal = np.asarray(float(h) * factor, dtype)
     if not taken:
         return Trial(state._replace(step=proposal), count, False)

@@ -1,7 +1,7 @@
 """Integrate the flow at a coarse and a fine tolerance: a value, extrapolated, and its error bar."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, nan
 
@@ -14,6 +14,7 @@ from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.linearized_limit import factor_kernel, kernel_cost
 from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution, Status
+from thalweg.flow.step_control import StepControl
 from thalweg.flow.step_record import StepRecordPair
 from thalweg.flow.work_budget import OutOfBudget, Stop, WorkBudget
 from thalweg.problems import FlatProblem
@@ -27,6 +28,40 @@ EXPECTED = 3500.0  # gradient evaluations, for progress displays only
 
 
 @dataclass(frozen=True)
+class Ladder:
+    """Local tolerances, in units of `rtol`.
+
+    Attributes
+    ----------
+    fine
+        The finer of the two that are always used.
+    coarsening
+        The coarser one, in units of the finer one.
+    refinement, refinements
+        The factor by which the next one is finer, where the error bar is still too wide, and how
+        often.
+    """
+
+    fine: float
+    coarsening: float = 6.0
+    refinement: float = 4.0
+    refinements: int = 5
+
+    def tolerances(self, rtol: float, finest: float = 0.0) -> list[float]:
+        """Return them in decreasing order: at least two, and all larger than `finest`.
+
+        Examples
+        --------
+        >>> Ladder(0.5, coarsening=2.0, refinements=2).tolerances(1.0)
+        [1.0, 0.5, 0.125, 0.03125]
+        """
+        fine = self.fine * rtol
+        finer = [fine / self.refinement**k for k in range(self.refinements + 1)]
+        found = [tolerance for tolerance in (self.coarsening * fine, *finer) if tolerance > finest]
+        return found if len(found) >= 2 else [self.coarsening * finest, finest]
+
+
+@dataclass(frozen=True)
 class TolerancePair:
     """How to integrate at two tolerances, or more, and what the difference says.
 
@@ -37,7 +72,9 @@ class TolerancePair:
     integrator
         What integrates the flow at one tolerance.
     tolerances
-        A coarse one, a fine one, and finer ones for when the error bar is too wide.
+        A coarse one, a fine one, and finer ones for when the error bar is too wide (`Ladder`).
+    control
+        How the length of a step follows from the error of the one before.
     extrapolation, integration
         The parts of the difference between two tolerances that are added to the finer value, and
         taken as the error that this leaves. With a ratio `ρ` of the two errors the finer one is
@@ -47,6 +84,7 @@ class TolerancePair:
     name: str
     integrator: Callable[..., FlowIntegrator]
     tolerances: Sequence[float]
+    control: StepControl = field(default_factory=StepControl)
     extrapolation: float = 0.33
     integration: float = 0.33
 
@@ -162,7 +200,7 @@ class _ToleranceRefinement:
         number, work = len(self.integrators), self.budget.add_task()
         rtol = self.budget.request.rtol
         integrator = self.pair.integrator(
-            self.problem, self.w, rtol, work, lambda: self.kernel_inverse, vector
+            self.problem, self.w, rtol, work, lambda: self.kernel_inverse, vector, self.pair.control
         )
         integrator.gives_up &= number == 0  # what settles at one tolerance does at the next
         self.integrators.append(integrator)

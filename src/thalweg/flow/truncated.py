@@ -11,11 +11,11 @@ from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import FlowProgress, Request
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.flow.stabilized import COARSENING, FINE
 from thalweg.flow.step import FlowState
-from thalweg.flow.tolerance_pair import TolerancePair, solve
+from thalweg.flow.tolerance_pair import Ladder, TolerancePair, solve
 from thalweg.problems import flatten
 
+LADDER = Ladder(1.15e-3, refinement=8.0, refinements=2)
 LEVEL_TOLERANCE = 1e-3  # of rtol: how close to the level, relatively
 CROSSING_STEPS = 40  # at most, to reach it
 
@@ -65,9 +65,7 @@ def truncated_sharpness(
         to_level.level = level
         return to_level
 
-    fine = FINE * rtol
-    tolerances = [COARSENING * fine, fine, fine / 8, fine / 64]
-    pair = TolerancePair("truncated", integrator, tolerances)
+    pair = TolerancePair("truncated", integrator, LADDER.tolerances(rtol))
     solution = solve(pair, problem, vector, request)
     return replace(solution, w=problem.tree(solution.w))
 
