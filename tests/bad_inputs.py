@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import io
+import re
 import signal
 
 from hypothesis import HealthCheck, given, settings
@@ -71,12 +72,17 @@ def within(seconds, what=""):
         signal.signal(signal.SIGALRM, before)
 
 
+def without_progress(err):
+    """Return what is on stderr, without the lines that say what takes long."""
+    return re.sub(r"^thalweg: \d\d:\d\d:\d\d .*\n", "", err, flags=re.MULTILINE)
+
+
 def thalweg(*arguments):
     """Run the command line in this process; return exit code, stdout and stderr."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.main([str(argument) for argument in arguments])
-    return code, out.getvalue(), err.getvalue()
+    return code, out.getvalue(), without_progress(err.getvalue())
 
 
 def snapshot(folder):

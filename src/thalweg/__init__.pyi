@@ -19,6 +19,7 @@ from .descent import every as every
 from .descent import log_spaced as log_spaced
 from .diagonal import DiagonalNetwork as DiagonalNetwork
 from .diagonal import SquaredRegression as SquaredRegression
+from .display import progress as progress
 from .flow import Fall as Fall
 from .flow import FlowSolution as FlowSolution
 from .flow import Status as Status

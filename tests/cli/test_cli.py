@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import thalweg as tw
+from bad_inputs import without_progress
 from marks import slow
 from thalweg import cli, results
-from thalweg.descent import Progress
-from thalweg.display import Bars, Lines
-from thalweg.flow.method import FlowProgress
+from thalweg.display import Display
 from thalweg.runs import runner
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -72,6 +71,7 @@ def test_options_reach_the_run(thalweg, tmp_path):
         "gfs_every": 4,
         "gfs_start": 5,
         "gfs_also": [7, 2],
+        "gfs_at": [],
         "rtol": 1e-6,
         "max_gradient_evaluations": 1000.0,
         "max_flow_seconds": None,
@@ -136,6 +136,7 @@ def test_bad_input_is_one_line_and_writes_nothing(arguments, message, thalweg, t
     (tmp_path / "file").write_text("precious")
     places = {"OUT": tmp_path / "out", "FILE": tmp_path / "file"}
     code, out, err = thalweg(*(places.get(argument, argument) for argument in arguments))
+    err = without_progress(err)
     assert (code, out) == (2, "")
     assert err.startswith("thalweg: error: ")
     assert message in err
@@ -146,12 +147,12 @@ def test_bad_input_is_one_line_and_writes_nothing(arguments, message, thalweg, t
 
 @pytest.mark.usefixtures("little_is_drawn")
 def test_an_interrupt_writes_what_there_is(thalweg, tmp_path, monkeypatch):
-    class Impatient(Lines):
+    class Impatient(Display):
         def __call__(self, progress):
             if progress.step >= 8:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("thalweg.display.progress_display", Impatient)
+    monkeypatch.setattr("thalweg.cli.commands.Display", Impatient)
     code, out, _ = thalweg("run", "scalar", "--out", tmp_path / "run", *FEW)
     assert code == 130
     assert "stopped" in out
@@ -169,9 +170,10 @@ def test_an_interrupt_before_the_descent_has_its_exit_code_too(thalweg, tmp_path
     monkeypatch.setattr(runner, "prepare_to_resume", interrupted)
     code, out, err = thalweg("run", "scalar", "--out", tmp_path / "run", *FEW)
     again = f"`thalweg resume {tmp_path / 'run'}` begins again"
-    assert (code, out, err) == (130, "", f"thalweg: interrupted; {again}\n")
+    assert (code, out, without_progress(err)) == (130, "", f"thalweg: interrupted; {again}\n")
     assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["config.json"]
-    assert thalweg("resume", tmp_path / "run") == (130, "", "thalweg: interrupted\n")
+    code, _, err = thalweg("resume", tmp_path / "run")
+    assert (code, without_progress(err)) == (130, "thalweg: interrupted\n")
     monkeypatch.undo()
     assert thalweg("resume", tmp_path / "run")[0] == 0
     assert results.load(tmp_path / "run").summary["runs"][0]["steps"] == 12
@@ -269,36 +271,6 @@ def test_help_explains_every_option(capsys):
         assert f"(default: {default})" in explanation, option
         assert len(explanation.split()) > 6, option
     assert "Folder for the results" in text
-
-
-def test_bars_on_a_terminal(capsys):
-    progress = [
-        Progress(0, 2, 0.1, 0, 10, 1.0),
-        Progress(0, 2, 0.1, 5, 10, 0.5, FlowProgress(1.0, 0.1, 100.0, 0.3)),
-        Progress(0, 2, 0.1, 5, 10, 0.5, FlowProgress(1.0, 0.1, 200.0, 0.2)),
-        Progress(0, 2, 0.1, 10, 10, 0.25),
-        Progress(1, 2, 0.2, 10, 10, 0.125),
-    ]
-    with Bars() as report:
-        assert not any(report(one) for one in progress)
-    shown = capsys.readouterr().err
-    for text in (
-        "step size 0.1",
-        "gradient flow from step 5",
-        "10/10",
-        "loss 2.50e-01",
-        "step size 0.2",
-    ):
-        assert text in shown, text
-
-
-def test_lines_are_sparse(capsys):
-    with Lines() as report:
-        for step in range(0, 1001, 5):
-            report(Progress(0, 1, 0.1, step, 1000, 0.5))
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 11
-    assert "left" in lines[5]
 
 
 @pytest.mark.slow

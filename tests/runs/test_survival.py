@@ -22,7 +22,7 @@ from thalweg import cli, experiments, results
 from thalweg.cli import commands
 from thalweg.descent.codec import Codec
 from thalweg.descent.sharpness import CHECKPOINT_TYPES
-from thalweg.display import Lines
+from thalweg.display import Display
 from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
 from thalweg.flow import Stabilized
 from thalweg.flow.method import Request
@@ -240,7 +240,7 @@ def stopped_run(folder, config=SHORT["scalar"], at=5):
 def test_a_signal_saves_and_stops_and_names_the_command(
     number, whole, tmp_path, capsys, monkeypatch
 ):
-    class Shot(Lines):
+    class Shot(Display):
         def __call__(self, progress):
             if progress.step == 6:
                 for _ in range(2):  # as `timeout` does: to the process, and to its group
@@ -250,7 +250,7 @@ def test_a_signal_saves_and_stops_and_names_the_command(
     before = [signal.getsignal(one) for one in SIGNALS]
     command, expected = whole
     with monkeypatch.context() as patch:
-        patch.setattr("thalweg.display.progress_display", Shot)
+        patch.setattr("thalweg.cli.commands.Display", Shot)
         assert cli.main([*command, str(tmp_path / "run")]) == 128 + number
     assert [signal.getsignal(one) for one in SIGNALS] == before  # put back
     assert f"`thalweg resume {tmp_path / 'run'}` continues" in capsys.readouterr().err

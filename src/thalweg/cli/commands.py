@@ -15,6 +15,7 @@ from typing import Any
 
 import tyro
 
+from thalweg.basics.activity import doing
 from thalweg.basics.memory import is_exhausted
 from thalweg.basics.versions import __version__
 from thalweg.cli.explore import explore
@@ -26,7 +27,7 @@ from thalweg.cli.mistakes import (
     reason,
     remedy,
 )
-from thalweg.display import Lenient, lenient_streams, table
+from thalweg.display import Display, Lenient, lenient_streams, table
 from thalweg.experiments import EXPERIMENTS, Experiment, Study
 from thalweg.runs.budget import Budget
 from thalweg.runs.claim import RunClaim
@@ -167,11 +168,11 @@ def _run_experiment(
         figure.check()
         claim = RunClaim.of_new_run(stored(config), output.out, overwrite=output.overwrite)
     try:
-        with claim.guarding():
+        with claim.guarding(), _display(output.out) as show:
             _start_jax()
             from thalweg.runs.runner import prepare_claimed
 
-            return _execute(lambda: prepare_claimed(claim, config, _announce), budget, figure)
+            return _execute(lambda: prepare_claimed(claim, config, show.say), budget, figure, show)
     except KeyboardInterrupt:
         again = f"; {_resuming(output.out)} begins again" if claim.has_written else ""
         raise KeyboardInterrupt(again) from None
@@ -202,28 +203,33 @@ def _resume(arguments: list[str]) -> int:
         options.budget.check()
         options.figure.check()
         experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
+    with _display(options.folder) as show:
+        return _continue(options, show)
+
+
+def _continue(options: _ResumeOptions, show: Display) -> int:
     _start_jax()
     from thalweg.runs.runner import has_finished, prepare_to_resume, tidy
 
-    with caller_errors():
-        finished = has_finished(options.folder)
+    folder = options.folder
+    with caller_errors(), doing("reading the folder"):
+        finished = has_finished(folder)
     if finished:
-        tidy(options.folder)
-        print(f"The run in {options.folder} has finished: there is nothing to continue")
+        tidy(folder)
+        show.say(f"The run in {folder} has finished: there is nothing to continue", sys.stdout)
         return 0
 
     def prepare() -> Any:
-        return prepare_to_resume(
-            options.folder, EXPERIMENTS, force=options.force, announce=_announce
-        )
+        return prepare_to_resume(folder, EXPERIMENTS, force=options.force, announce=show.say)
 
-    return _execute(prepare, options.budget, options.figure)
+    return _execute(prepare, options.budget, options.figure, show)
 
 
-def _execute(prepare: Callable[[], Any], budget: Budget, figure: FigureOptions) -> int:
+def _execute(
+    prepare: Callable[[], Any], budget: Budget, figure: FigureOptions, show: Display
+) -> int:
     """Run what `prepare` makes ready, and tell how it ended."""
     from thalweg.descent import CheckpointError, Interrupted
-    from thalweg.display import progress_display
 
     with caller_errors():
         prepared = prepare()
@@ -232,13 +238,13 @@ def _execute(prepare: Callable[[], Any], budget: Budget, figure: FigureOptions) 
     try:
         # A study saves nothing on its way, so that Ctrl-C ends it at once.
         noting = contextlib.nullcontext() if isinstance(config, Study) else interruption
-        with progress_display() as show, noting:
+        with noting:
 
             def report(progress: Any) -> bool:
                 show(progress)
                 return interruption.signal is not None
 
-            summary = prepared.run(report, budget, _warn, figure)
+            summary = prepared.run(report, budget, show.warn, figure)
     except Interrupted:  # what there is was written, as after a signal that was noted
         summary = prepared.claim.folder.read_summary() or {"runs": []}
         interruption.signal = signal.SIGINT
@@ -249,12 +255,16 @@ def _execute(prepare: Callable[[], Any], budget: Budget, figure: FigureOptions) 
             f"writing to {folder} failed ({reason(error)}): {remedy(error)}, then "
             f"{again} continues from the last checkpoint"
         ) from error
-    print(config.report(summary) if isinstance(config, Study) else table(summary))
-    print(f"Results, summary and figure are in {folder}")
+    told = config.report(summary) if isinstance(config, Study) else table(summary)
+    show.say(f"{told}\nResults, summary and figure are in {folder}", sys.stdout)
     if not any(run["status"] == "stopped" for run in summary["runs"]):
         return 0
-    print(f"thalweg: stopped before the end; {again} continues", file=sys.stderr)
+    show.say(f"stopped before the end; {again} continues")
     return interruption.exit_code or (INTERRUPTED if budget == Budget() else 0)
+
+
+def _display(folder: Path) -> Display:
+    return Display(folder.resolve().name)
 
 
 def _resuming(folder: Path) -> str:
@@ -264,10 +274,12 @@ def _resuming(folder: Path) -> str:
 def _start_jax() -> None:
     """Switch float64 on, and find the devices: all later errors of JAX are others."""
     try:
-        import jax
+        with doing("importing JAX"):
+            import jax
 
-        jax.config.update("jax_enable_x64", True)
-        jax.devices()
+            jax.config.update("jax_enable_x64", True)
+            jax.devices()
+            import thalweg.runs.runner  # noqa: F401 - which takes as long
     except ValueError as error:
         raise BadInputError(f"JAX cannot be started: {error}") from error
     # A platform that does not exist or has no device here; the second one is all that some say.
@@ -278,14 +290,6 @@ def _start_jax() -> None:
             f"JAX finds no device with JAX_PLATFORMS={asked}{f' ({said})' if said else ''}: unset "
             "it for what there is, or set it to cpu"
         ) from error
-
-
-def _announce(line: str) -> None:
-    print(f"thalweg: {line}", file=sys.stderr, flush=True)
-
-
-def _warn(message: str) -> None:
-    print(f"thalweg: warning: {message}", file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,15 +319,17 @@ def _plot(arguments: list[str]) -> int:
         raise BadInputError("name the folder of a run: `thalweg plot PATH`")
     if len(folders) > 1 and out is None:
         raise BadInputError("several folders become one figure: name it by --out PATH")
-    from thalweg.runs.figure import save_run_figure, save_side_by_side
+    with caller_errors(), _display(out or folders[0]), doing("drawing the figure"):
+        from thalweg.runs.figure import save_run_figure, save_side_by_side
 
-    with caller_errors():
         options.figure.check()
         if out is None:
             save_run_figure(folders[0], options.figure)
-            return _print(f"The figure is in {folders[0]}")
-        paths = save_side_by_side(folders, out, options.figure, overwrite=options.overwrite)
-    return _print(f"The figure is {', '.join(map(str, paths))}")
+        else:
+            paths = save_side_by_side(folders, out, options.figure, overwrite=options.overwrite)
+    return _print(
+        f"The figure is {'in ' + str(folders[0]) if out is None else ', '.join(map(str, paths))}"
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -347,35 +353,44 @@ def _reproduce(arguments: list[str]) -> int:
     options = parse(_ReproduceOptions, arguments, "thalweg reproduce", None)
     if options.quick and options.full:
         raise BadInputError("--quick and --full contradict each other: choose one")
+    with _display(options.out) as show:
+        return _reproduce_all(options, show)
 
+
+def _reproduce_all(options: _ReproduceOptions, show: Display) -> int:
     _start_jax()
-    from thalweg.display import progress_display
-    from thalweg.reproduce.cases import Size
-    from thalweg.reproduce.report import HTML
-    from thalweg.reproduce.reproduction import begun, duration, estimated_seconds, reproduce
+    with doing("importing"):
+        from thalweg.reproduce.cases import Size
+        from thalweg.reproduce.report import HTML
+        from thalweg.reproduce.reproduction import begun, duration, estimated_seconds, reproduce
+
+    def say(line: str) -> None:
+        show.say(line, sys.stdout)
 
     size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
     with caller_errors():
         begun(options.out, size, overwrite=options.overwrite)
-    print(f"All of it takes about {duration(estimated_seconds(size))}.", flush=True)
-    with caller_errors(), progress_display() as show, Interruption() as interruption:
+    with doing("estimating the time that it takes"):
+        seconds = estimated_seconds(size)
+    say(f"All of it takes about {duration(seconds)}.")
+    with caller_errors(), Interruption() as interruption:
 
         def report(progress: Any) -> bool:
             show(progress)
             return interruption.signal is not None
 
         done = reproduce(
-            options.out, size, overwrite=options.overwrite, report=report, announce=print
+            options.out, size, overwrite=options.overwrite, report=report, announce=say
         )
-    print(f"The report is {options.out / HTML}")
+    say(f"The report is {options.out / HTML}")
     if not any(run.summary["status"] == "stopped" for study in done for run in study.runs):
         return 0
-    print("thalweg: stopped before the end; the same command again continues", file=sys.stderr)
+    show.say("stopped before the end; the same command again continues")
     return interruption.exit_code or INTERRUPTED
 
 
 def _explore(arguments: list[str]) -> int:
-    return explore(arguments, _start_jax, _announce)
+    return explore(arguments, _start_jax, Display(drawn=False).say)
 
 
 _COMMANDS = {

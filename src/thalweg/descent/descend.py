@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
+from thalweg.basics.activity import entered
 from thalweg.descent.checkpoint import Checkpoint, Outcome, RunStatus
+from thalweg.descent.forecast import Forecast
 from thalweg.descent.labels import Labels, Threshold, optimizer_name, threshold_of
 from thalweg.descent.measured_run import OnReading, Report, RunLog
 from thalweg.descent.measurements import Measurement, as_list, check_names
@@ -17,7 +19,7 @@ from thalweg.descent.recorder import Recorder
 from thalweg.descent.run import Interrupted, Run
 from thalweg.descent.schedule import checked_count
 from thalweg.descent.updates import Optimizer, check_optimizer, update_for
-from thalweg.problems import flatten
+from thalweg.problems import FlatProblem, flatten
 
 
 def descend(
@@ -60,7 +62,7 @@ def descend(
         Record the loss at every so many steps (and at the last).
     report
         Called now and then, and after every measurement, with a `Progress`; a true return value
-        stops the descent.
+        stops the descent. Ready made: `thalweg.progress()`.
     on_reading
         Called with a `LoggedReading` after every measurement: a logger.
     max_gradient_evaluations
@@ -119,10 +121,27 @@ def descend(
     plain = optimizer is None
     thresholds = [threshold_of(threshold, size, is_plain=plain) for size in step_sizes]
     labels = Labels(step_sizes, thresholds, optimizer_name(optimizer))
-    log = RunLog(recorder, labels, began, report, on_reading, max_gradient_evaluations)
+    forecast = Forecast(len(step_sizes), steps, recorder.schedules)
+    log = RunLog(recorder, labels, began, report, on_reading, max_gradient_evaluations, forecast)
     if checkpoint is not None:
         log.restore(checkpoint)
-    w = flat.tree(vector)
+    with entered(report):
+        _make_runs(log, flat, flat.tree(vector), optimizer, steps, checkpoint)
+    run = log.result(log.outcomes)
+    if log.interrupt is not None:
+        raise Interrupted(run) from log.interrupt
+    return run
+
+
+def _make_runs(
+    log: RunLog,
+    flat: FlatProblem,
+    w: PyTree,
+    optimizer: Optimizer | None,
+    steps: int,
+    checkpoint: Checkpoint | None,
+) -> None:
+    step_sizes = log.labels.step_sizes
     while (number := len(log.outcomes)) < len(step_sizes):
         if log.outcomes and log.outcomes[-1].status is RunStatus.STOPPED:
             log.outcomes.append(Outcome(w, RunStatus.STOPPED, "The run was not begun.", 0))
@@ -131,10 +150,6 @@ def descend(
         descent = Descent(flat.problem, update_for(optimizer, size), log, steps)
         log.outcomes.append(descent.descend(w, checkpoint))
         checkpoint = None
-    run = log.result(log.outcomes)
-    if log.interrupt is not None:
-        raise Interrupted(run) from log.interrupt
-    return run
 
 
 def _checked_step_sizes(step_size: float | Sequence[float]) -> list[float]:

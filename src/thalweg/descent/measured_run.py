@@ -11,7 +11,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, PyTree
 
+from thalweg.basics.activity import doing
 from thalweg.descent.checkpoint import Checkpoint, Outcome
+from thalweg.descent.forecast import Forecast
 from thalweg.descent.labels import Labels
 from thalweg.descent.measurements import Reading
 from thalweg.descent.recorder import Recorder
@@ -55,6 +57,7 @@ class RunLog:
     report: Report | None = None
     on_reading: OnReading | None = None
     budget: float = inf
+    forecast: Forecast | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     interrupt: KeyboardInterrupt | None = None
     work: float = 0.0
@@ -163,10 +166,14 @@ class MeasuredRun:
         measurement = self.log.recorder.measurements[number]
         given = (problem, w, self.warm_starts.get(number), relay)
         resume = getattr(measurement, "resume", None)
-        if resume is not None and self.measurement_state is not None:
-            reading: Reading = resume(*given, self.measurement_state)
-            return reading
-        return measurement.measure(*given)
+        with doing(f"measuring {measurement.name} at step {self.step}"):
+            if resume is not None and self.measurement_state is not None:
+                reading: Reading = resume(*given, self.measurement_state)
+            else:
+                reading = measurement.measure(*given)
+        if self.log.forecast is not None:
+            self.log.forecast.add(number)
+        return reading
 
     def report(self, flow: FlowProgress | None = None) -> bool:
         """Tell where the run stands; return whether to stop."""
@@ -176,8 +183,14 @@ class MeasuredRun:
         size = log.labels.step_sizes[self.number]
         runs = len(log.labels.step_sizes)
         where = (self.number, runs, size, self.step, self.steps, self.loss, flow)
-        saving = (partial(self.checkpoint, flow), log.dataset)
+        saving = (partial(self.checkpoint, flow), log.dataset, self._seconds_left(flow))
         return bool(log.report(Progress(*where, log.work, log.measurements_made, *saving)))
+
+    def _seconds_left(self, flow: FlowProgress | None) -> float | None:
+        if (forecast := self.log.forecast) is None:
+            return None
+        due = self.log.recorder.due(self.step)
+        return forecast.seconds_left(self.number, self.step, self.measured, due, flow)
 
     def checkpoint(self, flow: FlowProgress | None = None) -> Checkpoint:
         """Return what it takes to go on from here."""

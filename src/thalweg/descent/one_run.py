@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from thalweg.descent.checkpoint import Checkpoint, Outcome, RunStatus
+from thalweg.descent.forecast import STEPS
 from thalweg.descent.loop import CHUNK, advance, first_iterate, is_finite_and_bounded
 from thalweg.descent.measured_run import MeasuredRun, RunLog
 from thalweg.descent.updates import Update
@@ -99,6 +100,8 @@ class Descent:
         self.log.work += COST.gradient * kept.size
         recorder.record_losses(run.number, run.step + 1, kept)
         run.move(run.step + kept.size, float(kept[-1]))
+        if self.log.forecast is not None:
+            self.log.forecast.add(STEPS, kept.size)
         seconds = time.perf_counter() - began
         if count == self.chunk and seconds < _CHUNK_SECONDS:
             self.chunk = min(2 * self.chunk, CHUNK)

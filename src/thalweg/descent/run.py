@@ -1,5 +1,6 @@
 """What a descent returns, and how it can end."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,9 @@ class Progress:
         All work so far, of earlier runs too, but not that of a measurement in hand.
     readings
         Measurements made so far, in all runs.
+    seconds_left
+        About how long all runs will still take, from what steps and measurements have taken so far
+        without compiling; `None` where that cannot be told yet.
     checkpoint
         Returns what `descend(..., checkpoint=...)` needs to go on from here. To be called at once:
         the descent goes on when the report returns.
@@ -48,6 +52,12 @@ class Progress:
     readings: int = 0
     checkpoint: Callable[[], Checkpoint] | None = None
     dataset: Callable[[], xr.Dataset] | None = None
+    seconds_left: float | None = None
+
+    def __str__(self) -> str:
+        known = "" if math.isnan(self.step_size) else f"step size {self.step_size:g}, "
+        said = f"{known}step {self.step} of {self.steps}, loss {self.loss:.3g}"
+        return said if self.flow is None else f"{said}, {self.flow}"
 
 
 class Interrupted(KeyboardInterrupt):

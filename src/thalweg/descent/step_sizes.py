@@ -1,9 +1,9 @@
 """Step sizes from the sharpness at the start, and from how it grows along gradient descent."""
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from thalweg.basics.activity import doing
 from thalweg.curvature import top_eigenpairs
 from thalweg.descent import Progress, descend
 
@@ -14,7 +14,6 @@ STEPS = 2000  # at most: where the loss stands by then is good enough
 MIN_GROWTH = 1.1  # by how much it must have grown for an edge of stability to be there
 STABLE = 2.0  # threshold of the stable run, in units of that sharpness
 AT_THE_EDGE = (2 / 3, 1 / 3)  # thresholds of the others, between the start and that sharpness
-SILENCE = 5.0  # seconds between two lines on how far it has come
 FRACTIONS = (0.5, 0.75, 0.95)  # of 2 / λ, where the sharpness does not grow
 
 Announce = Callable[[str], None]
@@ -47,8 +46,7 @@ def chosen_step_sizes(
     Parameters
     ----------
     announce
-        Called with a line for a person on what is done, on how far it has come where that takes
-        long, and on what was chosen.
+        Called with a line for a person on what is done, and one on what was chosen.
 
     Raises
     ------
@@ -60,7 +58,7 @@ def chosen_step_sizes(
         "sharpness grows"
     )
     at_start = _sharpness(problem, start, tol=PRECISION)
-    later = _later_sharpness(problem, start, SMALL_FRACTION * 2 / at_start, announce)
+    later = _later_sharpness(problem, start, SMALL_FRACTION * 2 / at_start)
     grows = later >= MIN_GROWTH * at_start
     if grows:
         thresholds = [STABLE * later]
@@ -80,22 +78,19 @@ def chosen_step_sizes(
     return sizes
 
 
-def _later_sharpness(problem: Any, start: Any, step_size: float, announce: Announce) -> float:
+def _later_sharpness(problem: Any, start: Any, step_size: float) -> float:
     """Return the sharpness where gradient descent stands; NaN where there is none."""
     level = LOSS_FRACTION * float(problem(start))
-    said = time.monotonic()
+    with doing("descending") as activity:
 
-    def report(progress: Progress) -> bool:
-        nonlocal said
-        if time.monotonic() > said + SILENCE:
-            said = time.monotonic()
-            announce(
-                f"choosing step sizes: step {progress.step:,}, the loss is {progress.loss:.3g}, to "
-                f"come down to {level:.3g}"
+        def report(progress: Progress) -> bool:
+            activity.what = (
+                f"step {progress.step:,}, the loss is {progress.loss:.3g}, to come down to "
+                f"{level:.3g}"
             )
-        return progress.loss <= level
+            return progress.loss <= level
 
-    run = descend(problem, start, step_size=step_size, steps=STEPS, report=report)
+        run = descend(problem, start, step_size=step_size, steps=STEPS, report=report)
     pairs = top_eigenpairs(problem, run.w[0], tol=PRECISION)
     return float(pairs.values[0])
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from thalweg.basics.activity import doing, entered
 from thalweg.curvature import top_eigenpairs
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.method import FlowProgress, Request
@@ -85,24 +86,34 @@ def gfs_sharpness_fall(
     >>> bool(fall.fall > fall.error)
     True
     """
+    asked = {
+        "rtol": rtol,
+        "max_gradient_evaluations": max_gradient_evaluations,
+        "report": report,
+        "max_seconds": max_seconds,
+    }
+    with entered(report), doing("comparing two gradient flows"):
+        return _fall(loss, w, w_next, solution, asked)
+
+
+def _fall(
+    loss: Callable[[Any], Any],
+    w: PyTree,
+    w_next: PyTree,
+    solution: FlowSolution | None,
+    asked: dict[str, Any],
+) -> Fall:
     problem, vector = flatten(loss, w)
     _, vector_next = flatten(loss, w_next)
     if vector_next.shape != vector.shape:
         raise ValueError("w and w_next have different shapes: give two iterates of one run")
     begun = 0.0
     if solution is None:
-        solution = gradient_flow_solution(
-            loss,
-            w,
-            rtol=rtol,
-            max_gradient_evaluations=max_gradient_evaluations,
-            report=report,
-            max_seconds=max_seconds,
-        )
+        solution = gradient_flow_solution(loss, w, **asked)
         begun = solution.gradient_evaluations
     if not solution.converged:
         return Fall(nan, inf, solution.status, begun)
-    request = Request(rtol, max_gradient_evaluations, report, solution, max_seconds=max_seconds)
+    request = Request(**asked, previous=solution)
     if solution.step_records is None:
         return _difference_of_values(loss, w_next, solution, request, begun)
     budget = WorkBudget(request, solution.gradient_evaluations, begun)

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxtyping import PyTree
 
+from thalweg.basics.activity import doing, entered
 from thalweg.flow.closed_form import ClosedForm
 from thalweg.flow.exponential import Exponential
 from thalweg.flow.exponential_rosenbrock import ExponentialRosenbrock
@@ -48,7 +49,8 @@ def gradient_flow_solution(
     max_gradient_evaluations
         Budget, in units of one gradient.
     report
-        Called now and then with a `Progress`; a true return value stops the flow.
+        Called now and then with a `thalweg.flow.Progress`; a true return value stops the flow.
+        Ready made: `thalweg.progress()`.
     previous
         The solution of a neighbouring iterate: warm-starts the eigensolver.
     standing
@@ -74,8 +76,9 @@ def gradient_flow_solution(
         raise TypeError(
             f"method must be an object such as thalweg.flow.Stabilized(), not {method!r}"
         )
-    problem, vector = flatten(loss, w)
-    solution = (method or _best_method(problem, vector)).solve(problem, vector, request)
+    with entered(report), doing("following the gradient flow"):
+        problem, vector = flatten(loss, w)
+        solution = (method or _best_method(problem, vector)).solve(problem, vector, request)
     return replace(solution, w=problem.tree(solution.w))
 
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from thalweg.basics.activity import entered
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.method import FlowProgress, Method
 from thalweg.flow.solution import FlowSolution
@@ -46,7 +47,7 @@ def gradient_flow_solutions(
         other flows had the device.
     report
         Called now and then with the index of a start and the `Progress` of its flow; a true return
-        value stops that flow.
+        value stops that flow. Ready made: `thalweg.progress()`.
     previous, standing
         As for `gradient_flow_solution`, one for each start.
     lanes
@@ -92,7 +93,8 @@ def gradient_flow_solutions(
             )
         )
     ]
-    return side_by_side(tasks, lanes)
+    with entered(report):
+        return side_by_side(tasks, lanes)
 
 
 def _along_leading_axis(ws: PyTree) -> list[PyTree]:

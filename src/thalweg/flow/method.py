@@ -16,8 +16,17 @@ from thalweg.problems import FlatProblem
 class FlowProgress:
     """How far a running flow has come: for progress displays and for stopping it early.
 
-    `fraction` is a rough estimate in [0, 1] of how much of the work is done. `standing()`, to be
-    called at once, returns what `Request.standing` takes; `None` where the flow would start anew.
+    Attributes
+    ----------
+    time, loss
+        Where the flow stands: its time, and the loss there.
+    gradient_evaluations
+        The work of this flow so far.
+    fraction
+        A rough estimate, in [0, 1], of how much of the work is done.
+    standing
+        Returns, if called at once, what `gradient_flow_solution(..., standing=...)` takes to go on;
+        `None` where the flow would start anew.
     """
 
     time: float
@@ -25,6 +34,12 @@ class FlowProgress:
     gradient_evaluations: float
     fraction: float
     standing: Callable[[], Any] | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"gradient flow {self.fraction:.0%}, {self.gradient_evaluations:,.0f} gradients, "
+            f"loss {self.loss:.1e}"
+        )
 
 
 @dataclass(frozen=True)

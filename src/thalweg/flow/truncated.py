@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxtyping import PyTree
 
+from thalweg.basics.activity import doing, entered
 from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import FlowProgress, Request
@@ -55,6 +56,13 @@ def truncated_sharpness(
         `level` is not below the loss at `w`.
     """
     request = Request(rtol, max_gradient_evaluations, report, max_seconds=max_seconds)
+    with entered(report), doing("following the gradient flow"):
+        return _to_level(loss, w, level, request)
+
+
+def _to_level(
+    loss: Callable[[Any], Any], w: PyTree, level: float, request: Request
+) -> FlowSolution:
     problem, vector = flatten(loss, w)
     initial = float(problem(vector))
     if not level < initial:
@@ -65,7 +73,7 @@ def truncated_sharpness(
         to_level.level = level
         return to_level
 
-    pair = TolerancePair("truncated", integrator, LADDER.tolerances(rtol))
+    pair = TolerancePair("truncated", integrator, LADDER.tolerances(request.rtol))
     solution = solve(pair, problem, vector, request)
     return replace(solution, w=problem.tree(solution.w))
 

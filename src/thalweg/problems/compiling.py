@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from thalweg.basics.activity import Compiling
 from thalweg.problems import lanes
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -108,7 +109,12 @@ class ProgramCache(dict[Any, Any]):
 class _Program:
     """A function of a list of arrays, compiled for one call and for several at once."""
 
-    def __init__(self, function: Callable[[Any], Any], options: dict[str, bool] | None):
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        compiling: Compiling,
+        options: dict[str, bool] | None,
+    ):
         def several(common: list[Any], own: list[Any]) -> Any:
             stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *own)
             leaves, structure = jax.vmap(one, (None, 0))(common, stacked)
@@ -117,11 +123,13 @@ class _Program:
         def one(common: list[Any], own: list[Any]) -> Any:
             return function(eqx.combine(common, own))
 
+        self._compiling = compiling
         self._one = jax.jit(function, compiler_options=options)
         self._several = jax.jit(wraps(function)(several), compiler_options=options)
 
     def __call__(self, arrays: list[Any]) -> Any:
-        return self._one(arrays)
+        with self._compiling:
+            return self._one(arrays)
 
     def together(self, calls: list[list[Any]]) -> list[Any]:
         """Return what single calls would; a power of 2 of them are made, to compile seldom."""
@@ -131,7 +139,8 @@ class _Program:
         common = eqx.filter(calls[0], is_common)
         own = [eqx.filter(call, is_common, inverse=True) for call in calls]
         unused = (1 << (len(calls) - 1).bit_length()) - len(calls)
-        leaves, structure = self._several(common, own + own[:1] * unused)
+        with self._compiling:
+            leaves, structure = self._several(common, own + own[:1] * unused)
         return [(leaves[i], structure) for i in range(len(calls))]
 
 
@@ -156,19 +165,22 @@ def compiled(function: F, *, seldom_run: bool = False) -> F:
 
     Of what is `seldom_run` the time of compiling counts more than that of a run.
     """
-    programs = ProgramCache()
+    programs, name = ProgramCache(), function.__name__.strip("_").replace("_", " ")
 
     @wraps(function)
     def call(*args: Any) -> Any:
         arrays, structure, constants = split(args)
 
         def make(weak: tuple[Any, ...]) -> Any:
+            compiling = Compiling(name)
+
             @wraps(function)
             def program(arrays: Any) -> Any:
+                compiling.begin()
                 arrays, shape, others = split(function(*join(arrays, structure, weak)))
                 return arrays, _OutputStructure(shape, tuple(map(_weak, others)))
 
-            return _Program(program, _quick() if seldom_run else None)
+            return _Program(program, compiling, _quick() if seldom_run else None)
 
         arrays, output = lanes.run(programs.get_or_make(structure, constants, make), arrays)
         return join(arrays, output.structure, output.constants)

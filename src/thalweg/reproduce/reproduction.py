@@ -11,6 +11,7 @@ import jax
 import xarray as xr
 from matplotlib.figure import Figure
 
+from thalweg.basics.activity import doing
 from thalweg.descent import Interrupted
 from thalweg.experiments import EXPERIMENTS
 from thalweg.figures import overview, plot
@@ -88,9 +89,10 @@ def reproduce(
         except Interrupted as caught:
             interrupt = caught
         result = load(path)
-        done.append(_result(case, result))
-        drawn[case.title] = result.dataset
-        _write(folder, size, done, overview(drawn))
+        with doing(case.title):
+            done.append(_result(case, result))
+            drawn[case.title] = result.dataset
+            _write(folder, size, done, overview(drawn))
         announce(f"{case.title}: {_verdicts(done[-1])}; {time.perf_counter() - began:.0f} s")
         if interrupt is not None:
             raise interrupt
@@ -153,7 +155,8 @@ def _result(case: Case, stored: StoredRun) -> CaseResult:
     runs = []
     for number, summary in enumerate(stored.summary["runs"]):
         data = stored.dataset.isel(run=number)
-        rise = confirm_rise(case.config, data)
+        with doing("solving the largest rise again"):
+            rise = confirm_rise(case.config, data)
         runs.append(RunResult(summary, judge(data, summary, str(rise) if rise else None)))
     return CaseResult(
         title=case.title,

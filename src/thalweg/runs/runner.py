@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 from thalweg import descent
+from thalweg.basics.activity import doing, entered
 from thalweg.problems import COST
 from thalweg.runs.budget import Budget
 from thalweg.runs.claim import RunClaim
@@ -182,10 +183,14 @@ def prepare_claimed(
         config.check()
         if not isinstance(config, DescentExperiment):
             return Prepared(config, claim, began)
-        problem, start = config.build()
-        if not math.isfinite(loss := float(problem(start))):
+        with doing("building the problem"):
+            problem, start = config.build()
+            loss = float(problem(start))
+        if not math.isfinite(loss):
             raise ValueError(f"the loss at the start is {loss}: choose a smaller start")
-        return Prepared(config.resolved(problem, start, announce), claim, began, problem, start)
+        with doing("choosing step sizes"):
+            config = config.resolved(problem, start, announce)
+        return Prepared(config, claim, began, problem, start)
 
 
 def prepare_to_resume(
@@ -255,7 +260,7 @@ class Prepared:
         figure = figure or FigureOptions()
         figure = replace(figure, format=("png", *figure.format))
         try:
-            with self.claim.guarding():
+            with self.claim.guarding(), entered(report):
                 if isinstance(self.config, DescentExperiment):
                     return self._descend(self.config, report, budget or Budget(), warn, figure)
                 assert isinstance(self.config, Study)
@@ -314,7 +319,8 @@ class Prepared:
 
     def _compute(self, config: Study, figure: FigureOptions) -> dict[str, Any]:
         began = time.perf_counter()
-        dataset, runs = config.compute()
+        with doing("computing"):
+            dataset, runs = config.compute()
         summary = {
             "experiment": config.name,
             "runs": runs,
@@ -327,4 +333,5 @@ class Prepared:
     def _write(self, dataset: xr.Dataset, summary: dict[str, Any], figure: FigureOptions) -> None:
         self.claim.begin(stored(self.config))
         dataset = dataset.assign_attrs(attributes_of(self.config))
-        write_results(self.claim.folder, dataset, summary, figure)
+        with doing("writing results and figure"):
+            write_results(self.claim.folder, dataset, summary, figure)

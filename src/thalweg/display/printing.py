@@ -1,116 +1,18 @@
-"""What people see in a terminal: progress, the table at the end, and streams that may fail.
+"""What is printed: the table at the end, to streams that may fail.
 
-Progress is shown by bars, or by sparse lines where there is no terminal. Streams may fail, or not
-be there: what they show is for people, and not the work. A terminal is closed, a disk is full,
-`head` has seen enough: the program goes on without a display.
+Streams may fail, or not be there: what they show is for people, and not the work. A terminal is
+closed, a disk is full, `head` has seen enough: the program goes on without a display.
 """
 
 import errno
 import io
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 from thalweg.runs.wording import describe_number, describe_rise
-
-if TYPE_CHECKING:  # slow to import
-    from tqdm import tqdm
-
-    from thalweg.descent import Progress
-
-_BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}{postfix}]"
-_FLOW_BAR = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
-
-
-class Bars:
-    """Two bars on stderr, with the time left: steps of the run, and the flow in hand.
-
-    Instances are `report` callbacks of `descend`, to be used in a `with` block.
-    """
-
-    def __init__(self) -> None:
-        self._steps: tqdm[Any] | None = None
-        self._flow: tqdm[Any] | None = None
-        self._run = -1
-
-    def __call__(self, progress: "Progress") -> None:
-        """Show where the descent stands."""
-        if self._steps is None or progress.run != self._run:
-            self.__exit__()
-            title = f"step size {progress.step_size:g}, steps"
-            self._steps, self._run = _bar(title, progress.steps, _BAR), progress.run
-        if (flow := progress.flow) is None:
-            self._close_flow()
-        else:
-            if self._flow is None:
-                title = f"  gradient flow from step {progress.step}"
-                self._flow = _bar(title, 1.0, _FLOW_BAR, leave=False)
-            said = f"loss {flow.loss:.1e}, {flow.gradient_evaluations:.0f} gradients"
-            self._flow.set_postfix_str(said, refresh=False)
-            self._flow.update(max(flow.fraction - self._flow.n, 0.0))
-        self._steps.set_postfix_str(f"loss {progress.loss:.2e}", refresh=False)
-        self._steps.update(progress.step - self._steps.n)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close_flow()
-        if self._steps is not None:
-            self._steps.close()
-
-    def _close_flow(self) -> None:
-        if self._flow is not None:
-            self._flow.close()
-            self._flow = None
-
-
-def _bar(title: str, total: float, form: str, *, leave: bool = True) -> "tqdm[Any]":
-    """Return a bar; the time left follows from the average, since measurements come in bursts."""
-    from tqdm import tqdm
-
-    options = {"desc": title, "total": total, "bar_format": form, "leave": leave}
-    return tqdm(smoothing=0, file=sys.stderr, **options)
-
-
-class Lines:
-    """A line on stderr at every tenth of a run, for logs."""
-
-    def __init__(self) -> None:
-        self._last = (-1, -1)
-        self._began = time.perf_counter()
-
-    def __call__(self, progress: "Progress") -> None:
-        """Print a line if another tenth of the steps is done."""
-        tenth = (progress.run, 10 * progress.step // max(progress.steps, 1))
-        if progress.flow is not None or tenth == self._last:
-            return
-        if tenth[0] != self._last[0]:
-            self._began = time.perf_counter()
-        self._last = tenth
-        seconds = time.perf_counter() - self._began
-        left = seconds * (progress.steps - progress.step) / progress.step if progress.step else None
-        print(
-            f"thalweg: step size {progress.step_size:g}, step {progress.step} of {progress.steps}, "
-            f"loss {progress.loss:.3g}, {seconds:.0f} s"
-            + (f", about {left:.0f} s left" if left is not None and left > 0 else ""),
-            file=sys.stderr,
-            flush=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def progress_display() -> Bars | Lines:
-    """Return bars where stderr is a terminal, lines where it is not."""
-    return Bars() if sys.stderr.isatty() else Lines()
 
 
 def table(summary: dict[str, Any]) -> str:

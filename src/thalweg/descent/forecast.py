@@ -1,0 +1,67 @@
+"""Seconds left, from what steps and measurements have taken so far, compiling left out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thalweg.basics.activity import working_time
+from thalweg.flow.method import FlowProgress
+
+STEPS = -1
+"""Steps, beside the numbers of measurements."""
+
+
+class Forecast:
+    """How long a descent will go on: `runs` of so many `steps`, measured at the `schedules`.
+
+    At the start, which runs share, is measured once.
+
+    Whatever was done last is counted by `add`, with the seconds since the call before.
+    """
+
+    def __init__(self, runs: int, steps: int, schedules: Sequence[NDArray[np.int64]]):
+        self.runs, self.steps, self.schedules = runs, steps, schedules
+        self._taken: dict[int, tuple[float, int]] = {}  # seconds, and for how many
+        self._last = working_time()
+
+    def add(self, what: int, count: int = 1) -> None:
+        """Count steps, or a measurement, that have been made."""
+        seconds, counted = self._taken.get(what, (0.0, 0))
+        now = working_time()
+        self._taken[what] = seconds + now - self._last, counted + count
+        self._last = now
+
+    def seconds_left(
+        self, run: int, step: int, measured: int, due: Sequence[int], flow: FlowProgress | None
+    ) -> float | None:
+        """Return the seconds left at a step where the first `measured` of what is `due` are made.
+
+        `None` where nothing like that has been done yet.
+        """
+        later = self.runs - run - 1
+        total = 0.0
+        pending = set(due[measured:])
+        for what, schedule in enumerate(self.schedules):
+            count = (
+                int(np.sum(schedule > step)) + later * int(np.sum(schedule > 0)) + (what in pending)
+            )
+            in_hand = flow is not None and what == due[measured]
+            total += self._of_measurement(what, count, flow if in_hand else None)
+        total += (self.steps - step + later * self.steps) * self._mean(STEPS)
+        return total if np.isfinite(total) else None
+
+    def _of_measurement(self, what: int, count: int, flow: FlowProgress | None) -> float:
+        """Return the seconds of `count` measurements, of which one may be in hand."""
+        if flow is None:
+            return count * self._mean(what) if count else 0.0
+        spent = working_time() - self._last
+        fraction = getattr(flow, "fraction", 0.0)  # measurements may report what they like
+        whole = spent / fraction if fraction > 0 else np.nan
+        mean = self._mean(what)
+        mean = mean if np.isfinite(mean) else whole
+        return (count - 1) * mean + max(whole - spent, 0.0)
+
+    def _mean(self, what: int) -> float:
+        seconds, count = self._taken.get(what, (np.nan, 1))
+        return seconds / count

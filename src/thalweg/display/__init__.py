@@ -1,0 +1,6 @@
+"""What people see in a terminal, a notebook or a log: progress, the table at the end, streams."""
+
+from thalweg.display.printing import Lenient, lenient_streams, table
+from thalweg.display.watched import Display, progress
+
+__all__ = ["Display", "Lenient", "lenient_streams", "progress", "table"]
