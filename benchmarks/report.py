@@ -3,8 +3,8 @@
     python benchmarks/report.py
 
 Reads `peers.json`, `calibration.json`, `fresh.json` and `growth.json`, as far as they exist, and
-writes `docs/benchmarks.md` with the figures beside it. Its last part is `survival.md`, as it is:
-what `kills.py` and `survival_cost.py` have printed.
+writes `docs/benchmarks.md` with the figures beside it. Its last parts are `waiting.md` and
+`survival.md`, as they are: what `compiling.py`, `kills.py` and `survival_cost.py` have printed.
 """
 
 import json
@@ -26,7 +26,7 @@ from peers import ACCURACIES, OWN
 from peers import RESULTS as COMPARISON
 
 DOCS = Path(__file__).parents[1] / "docs"
-SURVIVAL = Path(__file__).with_name("survival.md")
+AS_IT_IS = [Path(__file__).with_name(name) for name in ("waiting.md", "survival.md")]
 METHODS = (OWN, *PEERS)
 
 
@@ -184,8 +184,7 @@ def main():
     for path, render in PARTS.items():
         if path.exists():
             parts += render(json.loads(path.read_text()))
-    if SURVIVAL.exists():
-        parts.append(SURVIVAL.read_text())
+    parts += [path.read_text() for path in AS_IT_IS]
     (DOCS / "benchmarks.md").write_text("\n".join(parts))
 
 
