@@ -53,12 +53,13 @@ def test_a_leading_axis_is_a_list_of_starts():
     problem, w = cases.squared_regression()
     starts = starts_near(w, 2)
     stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *starts)
-    by_list, by_axis = (
-        tw.gradient_flow_solutions(problem, ws, rtol=1e-2) for ws in (starts, stacked)
+    by_list, by_axis, by_numpy = (
+        tw.gradient_flow_solutions(problem, ws, rtol=1e-2)
+        for ws in (starts, stacked, jax.tree.map(np.asarray, stacked))
     )
-    for one, other in zip(by_list, by_axis, strict=True):
-        assert one.sharpness == other.sharpness
-        assert jax.tree.structure(other.w) == jax.tree.structure(w)
+    for one, *others in zip(by_list, by_axis, by_numpy, strict=True):
+        assert [other.sharpness for other in others] == [one.sharpness] * 2
+        assert jax.tree.structure(others[0].w) == jax.tree.structure(w)
 
 
 def test_gradients_of_several_flows_are_computed_in_one_batch(monkeypatch):
@@ -189,3 +190,11 @@ def test_the_same_start_twice_is_the_same_flow_twice():
     problem, w = cases.scalar_network()
     one, other = tw.gradient_flow_solutions(problem, [w, w], method=Stabilized(), lanes=2)
     assert one.sharpness == other.sharpness
+
+
+def test_progress_of_many_flows_is_shown(capsys):
+    problem, w = cases.scalar_network()
+    solutions = tw.gradient_flow_solutions(
+        problem, [w, 1.1 * w], method=Stabilized(), lanes=2, report=tw.progress()
+    )
+    assert all(s.converged for s in solutions)

@@ -14,6 +14,7 @@ from thalweg.basics.activity import entered
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.method import FlowProgress, Method
 from thalweg.flow.solution import FlowSolution
+from thalweg.problems.compiling import ARRAYS
 from thalweg.problems.lanes import lanes_of_device, side_by_side
 
 
@@ -98,14 +99,14 @@ def gradient_flow_solutions(
 
 
 def _along_leading_axis(ws: PyTree) -> list[PyTree]:
-    counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(ws) if eqx.is_array(leaf)}
+    arrays, rest = eqx.partition(ws, lambda leaf: isinstance(leaf, ARRAYS))
+    counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(arrays)}
     if len(counts) != 1 or counts == {()}:
         raise ValueError(
             "ws must be a list of starts, or arrays that share a leading axis of starts; the "
             f"leading axes are {sorted(counts)}"
         )
     ((count,),) = counts
-    arrays, rest = eqx.partition(ws, eqx.is_array)
     return [eqx.combine(jax.tree.map(lambda a, i=i: a[i], arrays), rest) for i in range(count)]
 
 
