@@ -19,7 +19,7 @@ OPTIONS = [
 ]
 """Every option of every experiment: its name and its type."""
 
-MAY_BE_ZERO = {"gfs_start", "gfs_also", "gfs_steps", "seed", "data_seed"}
+MAY_BE_ZERO = {"gfs_start", "gfs_also", "gfs_at", "gfs_steps", "seed", "data_seed"}
 ANY_NUMBER = {("scalar", "init")}
 MAY_BE_HUGE = {  # for a schedule, a seed, or what matters to some of the networks only
     *(
@@ -27,6 +27,7 @@ MAY_BE_HUGE = {  # for a schedule, a seed, or what matters to some of the networ
         "sharpness_every",
         "gfs_start",
         "gfs_also",
+        "gfs_at",
         "seed",
         "data_seed",
         "patch",

@@ -152,7 +152,7 @@ def test_an_interrupt_writes_what_there_is(thalweg, tmp_path, monkeypatch):
             if progress.step >= 8:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("thalweg.cli.commands.Display", Impatient)
+    monkeypatch.setattr("thalweg.display.watched.Display", Impatient)
     code, out, _ = thalweg("run", "scalar", "--out", tmp_path / "run", *FEW)
     assert code == 130
     assert "stopped" in out

@@ -35,8 +35,8 @@ def test_a_platform_without_a_device_is_bad_input(error, tmp_path, monkeypatch):
         assert thalweg(*command) == (
             cli.BAD_INPUT,
             "",
-            f"thalweg: error: JAX finds no device with JAX_PLATFORMS=cuda{said}: unset it for what "
-            "there is, or set it to cpu\n",
+            f"thalweg: error: JAX finds no device with JAX_PLATFORMS=cuda{said}: unset what is "
+            "wrong of it, or set JAX_PLATFORMS to cpu\n",
         )
         assert snapshot(tmp_path) == before
     assert thalweg("plot", tmp_path / "old")[0] == 0

@@ -250,7 +250,7 @@ def test_a_signal_saves_and_stops_and_names_the_command(
     before = [signal.getsignal(one) for one in SIGNALS]
     command, expected = whole
     with monkeypatch.context() as patch:
-        patch.setattr("thalweg.cli.commands.Display", Shot)
+        patch.setattr("thalweg.display.watched.Display", Shot)
         assert cli.main([*command, str(tmp_path / "run")]) == 128 + number
     assert [signal.getsignal(one) for one in SIGNALS] == before  # put back
     assert f"`thalweg resume {tmp_path / 'run'}` continues" in capsys.readouterr().err
@@ -265,10 +265,12 @@ def test_a_signal_saves_and_stops_and_names_the_command(
 @pytest.mark.survival
 def test_budgets_end_a_run_that_can_go_on(whole, tmp_path, capsys):
     command, expected = whole
-    assert cli.main([*command, str(tmp_path / "run"), "--max-evaluations", "40"]) == 0
+    assert (
+        cli.main([*command, str(tmp_path / "run"), "--max-evaluations", "40"]) == cli.OUT_OF_BUDGET
+    )
     assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "stopped"
     assert "continues" in capsys.readouterr().err
-    assert cli.main(["resume", str(tmp_path / "run"), "--max-time", "1e-9"]) == 0
+    assert cli.main(["resume", str(tmp_path / "run"), "--max-time", "1e-9"]) == cli.OUT_OF_BUDGET
     assert results.load(tmp_path / "run").summary["runs"][0]["status"] == "stopped"
     assert cli.main(["resume", str(tmp_path / "run")]) == 0
     assert_same(expected, numbers(tmp_path / "run"))

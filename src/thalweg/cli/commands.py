@@ -5,7 +5,6 @@ JAX is imported only by the commands that compute.
 
 import contextlib
 import dataclasses
-import os
 import shlex
 import signal
 import sys
@@ -18,6 +17,7 @@ import tyro
 from thalweg.basics.activity import doing
 from thalweg.basics.memory import is_exhausted
 from thalweg.basics.versions import __version__
+from thalweg.cli.devices import check_flags, no_device
 from thalweg.cli.explore import explore
 from thalweg.cli.mistakes import (
     BadInputError,
@@ -27,14 +27,17 @@ from thalweg.cli.mistakes import (
     reason,
     remedy,
 )
-from thalweg.display import Display, Lenient, lenient_streams, table
+from thalweg.cli.output import RunOutput
+from thalweg.cli.plot import plot
+from thalweg.cli.reproduce import reproduce
+from thalweg.display import Display, Lenient, display_of, lenient_streams, table
 from thalweg.experiments import EXPERIMENTS, Experiment, Study
 from thalweg.runs.budget import Budget
 from thalweg.runs.claim import RunClaim
 from thalweg.runs.figure_options import FigureOptions
 from thalweg.runs.folder import RunFolder
-from thalweg.runs.interruption import Interruption
-from thalweg.runs.stored import experiment_of, stored
+from thalweg.runs.interruption import Interruption, one_interrupt
+from thalweg.runs.stored import experiment_of, is_run_of, stored
 
 _HELP = """\
 usage: thalweg COMMAND ...
@@ -44,6 +47,8 @@ Gradient descent, and the sharpness of the gradient flow solutions along it.
 commands:
   run EXPERIMENT --out DIR   run an experiment and write config.json, result.nc, summary.json and
                              figure.png to DIR; `thalweg run EXPERIMENT --help` lists its options
+  run EXPERIMENT --out DIR --resume
+                             the same, or go on with that very run if it was begun: for job scripts
   resume DIR                 continue a run that was stopped, killed or is out of its budget, from
                              its last checkpoint; the numbers are those of an uninterrupted run
   plot DIR                   draw DIR/figure.png from the stored results, also while the run goes on
@@ -54,38 +59,24 @@ commands:
   list                       list the experiments
   --version                  tell the version
 
+exit codes: 0 done; 1 could not be done; 2 bad input; 128 + n stopped by signal n;
+            75 stopped by a budget (--max-time, --max-evaluations): resume it
+
 experiments:
 """
 
-BAD_INPUT, INTERRUPTED = 2, 130
-NOT_DONE = 1
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Output:
-    """Where results go.
-
-    Attributes
-    ----------
-    out
-        Folder for the results; made if it does not exist.
-    overwrite
-        Replace the run that the folder already holds.
-    """
-
-    out: Path
-    overwrite: bool = False
+NOT_DONE, BAD_INPUT, OUT_OF_BUDGET, INTERRUPTED = 1, 2, 75, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
-    0 is success, also of a run that has used up its budget; 1: results could not be written, or
-    memory was exhausted; 2: bad input (one line on stderr, nothing written); 128 and the number of
-    the signal: stopped by it (130 by Ctrl-C, 143 by SIGTERM; what there is was written).
+    0 is success; 1: results could not be written, or memory was exhausted; 2: bad input (one line
+    on stderr, nothing written); 75: stopped by a budget, to be resumed; 128 and the number of the
+    signal: stopped by it (130 by Ctrl-C, 143 by SIGTERM; what there is was written).
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    with lenient_streams():
+    with lenient_streams(), one_interrupt():
         try:
             return _dispatch(arguments)
         except BadInputError as error:
@@ -146,7 +137,7 @@ def _run(arguments: list[str]) -> int:
         raise BadInputError(f"unknown experiment {arguments[0]!r}; known: {known}")
     kind = EXPERIMENTS[arguments[0]]
     parts: list[tuple[str, Any]] = [
-        ("output", _Output),
+        ("output", RunOutput),
         ("experiment", kind),
         ("figure", FigureOptions),
     ]
@@ -160,15 +151,18 @@ def _run(arguments: list[str]) -> int:
 
 
 def _run_experiment(
-    config: Experiment, output: _Output, budget: Budget, figure: FigureOptions
+    config: Experiment, output: RunOutput, budget: Budget, figure: FigureOptions
 ) -> int:
     with caller_errors():  # before the seconds that importing JAX takes
         config.check()
+        output.check()
         budget.check()
         figure.check()
+        if output.resume and is_run_of(config, output.out, EXPERIMENTS):
+            return _go_on(_ResumeOptions(folder=output.out, budget=budget, figure=figure))
         claim = RunClaim.of_new_run(stored(config), output.out, overwrite=output.overwrite)
     try:
-        with claim.guarding(), _display(output.out) as show:
+        with claim.guarding(), display_of(output.out) as show:
             _start_jax()
             from thalweg.runs.runner import prepare_claimed
 
@@ -203,12 +197,16 @@ def _resume(arguments: list[str]) -> int:
         options.budget.check()
         options.figure.check()
         experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
-    with _display(options.folder) as show:
+    return _go_on(options)
+
+
+def _go_on(options: _ResumeOptions) -> int:
+    with display_of(options.folder) as show:
+        _start_jax()
         return _continue(options, show)
 
 
 def _continue(options: _ResumeOptions, show: Display) -> int:
-    _start_jax()
     from thalweg.runs.runner import has_finished, prepare_to_resume, tidy
 
     folder = options.folder
@@ -260,11 +258,7 @@ def _execute(
     if not any(run["status"] == "stopped" for run in summary["runs"]):
         return 0
     show.say(f"stopped before the end; {again} continues")
-    return interruption.exit_code or (INTERRUPTED if budget == Budget() else 0)
-
-
-def _display(folder: Path) -> Display:
-    return Display(folder.resolve().name)
+    return interruption.exit_code or (INTERRUPTED if budget == Budget() else OUT_OF_BUDGET)
 
 
 def _resuming(folder: Path) -> str:
@@ -273,6 +267,7 @@ def _resuming(folder: Path) -> str:
 
 def _start_jax() -> None:
     """Switch float64 on, and find the devices: all later errors of JAX are others."""
+    check_flags()
     try:
         with doing("importing JAX"):
             import jax
@@ -284,109 +279,15 @@ def _start_jax() -> None:
         raise BadInputError(f"JAX cannot be started: {error}") from error
     # A platform that does not exist or has no device here; the second one is all that some say.
     except (RuntimeError, AssertionError) as error:
-        asked = os.environ.get("JAX_PLATFORMS", "")
-        said = str(error).partition("\n")[0]
-        raise BadInputError(
-            f"JAX finds no device with JAX_PLATFORMS={asked}{f' ({said})' if said else ''}: unset "
-            "it for what there is, or set it to cpu"
-        ) from error
-
-
-@dataclasses.dataclass(frozen=True)
-class _PlotOptions:
-    """Draw the figure of a run again, from its stored results; or of several runs side by side.
-
-    Attributes
-    ----------
-    folder
-        Folder of the run, or several, each of which becomes a column.
-    out
-        Of several folders: the name of the figure, without an ending.
-    overwrite
-        Replace the figure of that name.
-    """
-
-    folder: tyro.conf.Positional[tuple[Path, ...]]
-    out: Path | None = None
-    overwrite: bool = False
-    figure: FigureOptions = dataclasses.field(default_factory=FigureOptions)
+        raise no_device(error) from error
 
 
 def _plot(arguments: list[str]) -> int:
-    options = parse(_PlotOptions, arguments, "thalweg plot", None)
-    folders, out = options.folder, options.out
-    if not folders:
-        raise BadInputError("name the folder of a run: `thalweg plot PATH`")
-    if len(folders) > 1 and out is None:
-        raise BadInputError("several folders become one figure: name it by --out PATH")
-    with caller_errors(), _display(out or folders[0]), doing("drawing the figure"):
-        from thalweg.runs.figure import save_run_figure, save_side_by_side
-
-        options.figure.check()
-        if out is None:
-            save_run_figure(folders[0], options.figure)
-        else:
-            paths = save_side_by_side(folders, out, options.figure, overwrite=options.overwrite)
-    return _print(
-        f"The figure is {'in ' + str(folders[0]) if out is None else ', '.join(map(str, paths))}"
-    )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _ReproduceOptions(_Output):
-    """Run the paper's three settings and judge its claims: report.html and report.md.
-
-    Attributes
-    ----------
-    quick
-        The quickest experiment of each setting: at most 3 minutes on two cores.
-    full
-        Larger convolutional networks and a larger transformer too: an hour or more. Without either
-        option all architectures are run at a small size: at most 15 minutes.
-    """
-
-    quick: bool = False
-    full: bool = False
+    return plot(arguments, _print)
 
 
 def _reproduce(arguments: list[str]) -> int:
-    options = parse(_ReproduceOptions, arguments, "thalweg reproduce", None)
-    if options.quick and options.full:
-        raise BadInputError("--quick and --full contradict each other: choose one")
-    with _display(options.out) as show:
-        return _reproduce_all(options, show)
-
-
-def _reproduce_all(options: _ReproduceOptions, show: Display) -> int:
-    _start_jax()
-    with doing("importing"):
-        from thalweg.reproduce.cases import Size
-        from thalweg.reproduce.report import HTML
-        from thalweg.reproduce.reproduction import begun, duration, estimated_seconds, reproduce
-
-    def say(line: str) -> None:
-        show.say(line, sys.stdout)
-
-    size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
-    with caller_errors():
-        begun(options.out, size, overwrite=options.overwrite)
-    with doing("estimating the time that it takes"):
-        seconds = estimated_seconds(size)
-    say(f"All of it takes about {duration(seconds)}.")
-    with caller_errors(), Interruption() as interruption:
-
-        def report(progress: Any) -> bool:
-            show(progress)
-            return interruption.signal is not None
-
-        done = reproduce(
-            options.out, size, overwrite=options.overwrite, report=report, announce=say
-        )
-    say(f"The report is {options.out / HTML}")
-    if not any(run.summary["status"] == "stopped" for study in done for run in study.runs):
-        return 0
-    show.say("stopped before the end; the same command again continues")
-    return interruption.exit_code or INTERRUPTED
+    return reproduce(arguments, _start_jax)
 
 
 def _explore(arguments: list[str]) -> int:

@@ -78,7 +78,24 @@ def parse(kind: Any, arguments: list[str], prog: str, description: str | None) -
     except SystemExit as exit_:
         if not exit_.code:
             raise
+        _refuse_commas(arguments, boxed.getvalue())
         _refuse(boxed.getvalue(), prog)
+
+
+def _refuse_commas(arguments: list[str], boxed: str) -> None:
+    """Raise what to write in place of numbers with commas, where the error is about them."""
+    option = ""
+    for word in arguments:
+        name, _, value = word.rpartition("=")
+        option = name or (word if word.startswith("--") else option)
+        if re.fullmatch(r"[-+.\deE]*(,[-+.\deE]*)+", value) and re.search(
+            rf"parsing {re.escape(option)}\b", boxed
+        ):
+            apart = value.replace(",", " ").strip()
+            raise BadInputError(
+                f"{option} cannot be {value}: lists are separated by spaces, as in `{option} "
+                f"{apart}`, and decimals have a point"
+            )
 
 
 def _refuse(boxed: str, prog: str) -> NoReturn:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from thalweg.basics.activity import activities, working_time
@@ -51,6 +52,11 @@ def progress(name: str = "") -> "Display":
     <Status.CONVERGED: 0>
     """
     return Display(name)
+
+
+def display_of(folder: Path) -> "Display":
+    """Return the display of a command that works in a folder, after which lines are named."""
+    return Display(folder.resolve().name)
 
 
 class Display:
@@ -149,7 +155,7 @@ class Display:
             parts.append(": ".join(one.what for one in new[-2:]) + since)
         elapsed = now - self._began
         named = f"{self.name}, " if self.name else ""
-        told = f"{elapsed:.0f} s" + (f", about {_told(left)} left" if left else "")
+        told = f"{elapsed:.0f} s" + (f", about {_told(left)} left" if left and left >= 0.5 else "")
         return f"{named}{self._bar(elapsed, left)}{told}: {', '.join(parts) or 'starting'}"
 
     def _bar(self, elapsed: float, left: float | None) -> str:

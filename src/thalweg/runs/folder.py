@@ -266,6 +266,7 @@ def _description_of(path: Path, names: set[str]) -> str:
     if CONFIG in names and (SUMMARY not in names or any(map(is_checkpoint, names))):
         return (
             f"{path} holds a run that has not finished: `thalweg resume {shlex.quote(str(path))}` "
-            "continues it; choose another --out for a new one"
+            "continues it, as does the same command with --resume; choose another --out for a new "
+            "one"
         )
     return f"{path} already holds a run; pass --overwrite to replace it or choose another --out"

@@ -8,7 +8,8 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
 
@@ -65,3 +66,32 @@ class Interruption:
         elif now - self._asked >= TOGETHER:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+@contextmanager
+def one_interrupt() -> Iterator[None]:
+    """Make several SIGINT within `TOGETHER` one `KeyboardInterrupt`, in a `with` block.
+
+    So the second does not interrupt what the first has set going.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored, or somebody else's; or not ours to set
+        yield
+        return
+    last = -TOGETHER
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= TOGETHER:
+            last = now
+            raise KeyboardInterrupt
+
+    try:
+        signal.signal(signal.SIGINT, interrupt)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,11 +3,15 @@
 import dataclasses
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from thalweg.basics.checks import fitted
 from thalweg.runs.experiment import Experiment
+from thalweg.runs.folder import CONFIG, RunFolder
 from thalweg.runs.strict_json import as_read
+
+SIZES = {"step_size", "relative_step_size"}
 
 
 def stored(config: Experiment) -> dict[str, Any]:
@@ -38,6 +42,26 @@ def experiment_of(content: Mapping[str, Any], known: Mapping[str, type[Experimen
     config = kind(**fitted(kind, options))
     config.check()
     return config
+
+
+def is_run_of(config: Experiment, folder: Path, known: Mapping[str, type[Experiment]]) -> bool:
+    """Whether a folder holds a run, which then is that of this configuration.
+
+    Step sizes that were left to be chosen, or relative, are the numbers that they became. Raises a
+    ValueError that names an option where it is the run of another configuration.
+    """
+    if not (folder / CONFIG).is_file():
+        return False
+    asked = stored(config)
+    there = stored(experiment_of(RunFolder.open(folder).read_config(), known))
+    chosen = set() if asked.get("step_size") and not asked.get("relative_step_size") else SIZES
+    for name in asked.keys() | there.keys():
+        if asked.get(name) != there.get(name) and name not in chosen:
+            raise ValueError(
+                f"{folder} holds a run with another {name}, {there.get(name)} in place of "
+                f"{asked.get(name)}: choose another --out, or the options in its {CONFIG}"
+            )
+    return True
 
 
 def command_of(config: Experiment, folder: str) -> str:

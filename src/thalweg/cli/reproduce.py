@@ -1,0 +1,70 @@
+"""`thalweg reproduce`: the paper's three settings, and its claims."""
+
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from thalweg.basics.activity import doing
+from thalweg.cli.mistakes import BadInputError, caller_errors, parse
+from thalweg.cli.output import Output
+from thalweg.display import Display, display_of
+from thalweg.runs.interruption import Interruption
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ReproduceOptions(Output):
+    """Run the paper's three settings and judge its claims: report.html and report.md.
+
+    Attributes
+    ----------
+    quick
+        The quickest experiment of each setting: at most 3 minutes on two cores.
+    full
+        Larger convolutional networks and a larger transformer too: an hour or more. Without either
+        option all architectures are run at a small size: at most 15 minutes.
+    """
+
+    quick: bool = False
+    full: bool = False
+
+
+def reproduce(arguments: list[str], start_jax: Callable[[], None]) -> int:
+    """Reproduce, and return the exit code."""
+    options = parse(_ReproduceOptions, arguments, "thalweg reproduce", None)
+    if options.quick and options.full:
+        raise BadInputError("--quick and --full contradict each other: choose one")
+    with display_of(options.out) as show:
+        start_jax()
+        return _reproduce_all(options, show)
+
+
+def _reproduce_all(options: _ReproduceOptions, show: Display) -> int:
+    with doing("importing"):
+        from thalweg.reproduce.cases import Size
+        from thalweg.reproduce.report import HTML
+        from thalweg.reproduce.reproduction import begun, duration, estimated_seconds
+        from thalweg.reproduce.reproduction import reproduce as run_all
+
+    def say(line: str) -> None:
+        show.say(line, sys.stdout)
+
+    size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
+    with caller_errors():
+        begun(options.out, size, overwrite=options.overwrite)
+    with doing("estimating the time that it takes"):
+        seconds = estimated_seconds(size)
+    say(f"All of it takes about {duration(seconds)}.")
+    with caller_errors(), Interruption() as interruption:
+
+        def report(progress: Any) -> bool:
+            show(progress)
+            return interruption.signal is not None
+
+        done = run_all(options.out, size, overwrite=options.overwrite, report=report, announce=say)
+    say(f"The report is {options.out / HTML}")
+    if not any(run.summary["status"] == "stopped" for study in done for run in study.runs):
+        return 0
+    show.say("stopped before the end; the same command again continues")
+    return interruption.exit_code or 128 + signal.SIGINT
