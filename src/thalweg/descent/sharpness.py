@@ -18,7 +18,7 @@ from thalweg.flow.diverging_flow import DecadeSample
 from thalweg.flow.exponential import exponential_steps
 from thalweg.flow.exponential_rosenbrock import rosenbrock_steps
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
-from thalweg.flow.integrate import IntegratorState
+from thalweg.flow.integrator_state import IntegratorState
 from thalweg.flow.limit_estimate import Limit, LimitEstimate
 from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
 from thalweg.flow.method import FlowProgress, Method

@@ -1,18 +1,18 @@
 """Integrate the flow at one tolerance until the sharpness at its limit is known."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf, isfinite, nan
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from numpy.typing import NDArray
 
 from thalweg.curvature import Eigenpairs, top_eigenpairs
 from thalweg.flow.diverging_flow import DecadeSample, diverges
 from thalweg.flow.failure import is_unbounded, non_finite_status
+from thalweg.flow.integrator_state import LISTS, SCALARS, IntegratorState
 from thalweg.flow.limit_estimate import Limit, LimitEstimate
 from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
 from thalweg.flow.one_sided_sharpness import SharpnessRange, nearest_jump, one_sided_sharpness
@@ -42,35 +42,6 @@ ONE_SIDED_TOLERANCE = 1e-5  # of the sharpness on each side of a limit
 DRIFT = 1e-3  # of the size of w: by which a flow at rest would move in as much time again
 SHARPNESS_SLOPE = 0.25  # of the relative distance of two endpoints: a difference of their sharpness
 POLISH_SHARE = 0.5  # of the work of the steps so far: what it may cost to find the endpoint
-
-
-@dataclass(frozen=True)
-class IntegratorState:
-    """An integrator between two steps: all that it takes to go on, bit for bit.
-
-    The fields are those of `FlowIntegrator`; `steps` as an array `(N, 2)`; `spent` is all its work.
-    """
-
-    spent: float
-    state: FlowState
-    eigenvector: Array | None
-    bound: float
-    work_since_bound: float
-    work_of_steps: float
-    next_estimate_loss: float
-    next_estimate_work: float
-    remaining: float
-    growth: float
-    steps: NDArray[np.float64]
-    estimates: list[LimitEstimate]
-    decades: list[DecadeSample]
-
-
-_SCALARS = (
-    *("eigenvector", "bound", "work_since_bound", "work_of_steps"),
-    *("next_estimate_loss", "next_estimate_work", "remaining", "growth"),
-)
-_LISTS = ("steps", "estimates", "decades")  # which only grow
 
 
 class FlowIntegrator:
@@ -119,14 +90,14 @@ class FlowIntegrator:
         """Return the state before the last step; may be called at any time."""
         if (taken := self._snapshot) is None:
             return None
-        lists = {name: getattr(self, name)[: taken[name]] for name in _LISTS}
+        lists = {name: getattr(self, name)[: taken[name]] for name in LISTS}
         lists["steps"] = np.asarray(lists["steps"], float).reshape(-1, 2)
         return IntegratorState(**(taken | lists))
 
     def restore(self, saved: IntegratorState) -> None:
         """Go on from the state of an earlier integrator of the same flow."""
         self.state, self.budget.spent = saved.state, saved.spent
-        for name in _SCALARS:
+        for name in SCALARS:
             setattr(self, name, getattr(saved, name))
         self.steps = [(length, bound) for length, bound in saved.steps.tolist()]
         self.estimates, self.decades = list(saved.estimates), list(saved.decades)
@@ -165,8 +136,8 @@ class FlowIntegrator:
         return True
 
     def _take_snapshot(self, state: FlowState) -> None:
-        values = {name: getattr(self, name) for name in _SCALARS}
-        counts = {name: len(getattr(self, name)) for name in _LISTS}
+        values = {name: getattr(self, name) for name in SCALARS}
+        counts = {name: len(getattr(self, name)) for name in LISTS}
         self._snapshot = {"spent": self.budget.spent, "state": state} | values | counts
 
     def failed_limit(self, status: Status) -> Limit:

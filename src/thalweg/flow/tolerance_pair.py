@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from thalweg.flow.integrate import FlowIntegrator, IntegratorState
+from thalweg.flow.integrate import FlowIntegrator
+from thalweg.flow.integrator_state import IntegratorState
 from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.linearized_limit import factor_kernel, kernel_cost
 from thalweg.flow.method import Request

@@ -1,0 +1,40 @@
+"""How far a flow has been integrated: what it takes to go on with it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import NDArray
+
+from thalweg.flow.diverging_flow import DecadeSample
+from thalweg.flow.limit_estimate import LimitEstimate
+from thalweg.flow.step import FlowState
+
+
+@dataclass(frozen=True)
+class IntegratorState:
+    """An integrator between two steps: all that it takes to go on, bit for bit.
+
+    The fields are those of `FlowIntegrator`; `steps` as an array `(N, 2)`; `spent` is all its work.
+    """
+
+    spent: float
+    state: FlowState
+    eigenvector: Array | None
+    bound: float
+    work_since_bound: float
+    work_of_steps: float
+    next_estimate_loss: float
+    next_estimate_work: float
+    remaining: float
+    growth: float
+    steps: NDArray[np.float64]
+    estimates: list[LimitEstimate]
+    decades: list[DecadeSample]
+
+
+SCALARS = (
+    *("eigenvector", "bound", "work_since_bound", "work_of_steps"),
+    *("next_estimate_loss", "next_estimate_work", "remaining", "growth"),
+)
+LISTS = ("steps", "estimates", "decades")  # which only grow
