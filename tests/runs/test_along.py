@@ -11,10 +11,11 @@ import pytest
 import xarray as xr
 
 import thalweg as tw
-from cases import smooth_network
+from cases import smooth_network, squared_regression
 from marks import slow
 from thalweg.cli import main
 from thalweg.descent import Interrupted, Quantity
+from thalweg.flow import Exponential
 from thalweg.runs import saving
 from thalweg.scalar import ScalarNetwork
 
@@ -85,6 +86,42 @@ def test_flows_that_are_integrated_start_warm_and_falls_are_measured():
     assert (run.status, run.steps) == (["completed"], [3])
     work = float(expected["gfs_gradient_evaluations"].sum())
     assert work < run.gradient_evaluations < 2 * work
+
+
+@pytest.mark.parametrize("solved_before", [0, 3])
+def test_iterates_in_lanes_give_the_numbers_of_one_by_one(solved_before, tmp_path, monkeypatch):
+    problem, start = squared_regression()
+    iterates = [jax.tree.map(lambda a, k=k: a * 0.97**k, start) for k in range(6)]
+    iterates.append(jax.tree.map(lambda a: a * jnp.nan, start))  # it diverges
+    flow = {"rtol": 1e-2, "method": Exponential()}
+    size = Quantity("size", lambda problem, w: jnp.linalg.norm(w["u"]))
+    measurements = [size, tw.GFSSharpness(every=2, also=(3,), **flow)]
+    one_by_one = tw.measure_along(problem, enumerate(iterates), measurements).dataset
+    folder = tmp_path / "run"
+    if solved_before:  # and interrupted then
+
+        def some():
+            yield from enumerate(iterates[:solved_before])
+            raise KeyboardInterrupt
+
+        with pytest.raises(Interrupted):
+            tw.measure_along(problem, some(), measurements, folder=folder)
+    batches = []
+    solve = tw.GFSSharpness.ahead
+
+    def ahead(self, problem, ws, memory, lanes):
+        batches.append(len(ws))
+        return solve(self, problem, ws, memory, lanes)
+
+    monkeypatch.setattr(tw.GFSSharpness, "ahead", ahead)
+    in_lanes = tw.measure_along(
+        problem, enumerate(iterates), measurements, folder=folder, lanes=4
+    ).dataset
+    assert batches == [2 if solved_before else 3]  # of 0, 2, 3; then 4 alone
+    error = in_lanes["gfs_sharpness_error"]
+    assert (abs(in_lanes["gfs_sharpness"] - one_by_one["gfs_sharpness"]) <= error).all()
+    for name in ("loss", "size", "gfs_status"):
+        xr.testing.assert_allclose(in_lanes[name], one_by_one[name])
 
 
 def test_numbers_of_a_step_are_returned():
@@ -285,8 +322,8 @@ def test_stored_numbers_are_returned_for_steps_that_were_measured(tmp_path):
 class Interrupting:
     """Two measurements at a step, with an interruption between them, or within a flow."""
 
-    def __init__(self, at, within):
-        self.at, self.within, self.inner = at, within, tw.GFSSharpness(every=1, rtol=1e-3)
+    def __init__(self, call, within):
+        self.call, self.within, self.inner = call, within, tw.GFSSharpness(every=1, rtol=1e-3)
         self.name, self.every, self.start = "gfs", 1, 0
         self.variables = self.inner.variables
         self.calls = self.resumed = 0
@@ -296,7 +333,7 @@ class Interrupting:
 
     def resume(self, problem, w, memory, report, standing):
         self.calls += 1
-        if self.calls != self.at:
+        if self.calls != self.call:
             if standing is None:
                 return self.inner.measure(problem, w, memory, report)
             self.resumed += 1

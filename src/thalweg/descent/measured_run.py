@@ -117,6 +117,7 @@ class MeasuredRun:
         self.measured = 0
         self.warm_starts: dict[int, Any] = {}
         self.measurement_state: Any = None
+        self.ahead: dict[tuple[int, int], Any] = {}  # what was solved before, by step and number
 
     def move(self, step: int, loss: float) -> None:
         """Take up the iterate at another step."""
@@ -166,9 +167,12 @@ class MeasuredRun:
         measurement = self.log.recorder.measurements[number]
         given = (problem, w, self.warm_starts.get(number), relay)
         resume = getattr(measurement, "resume", None)
+        state = self.ahead.pop((self.step, number), None)
+        if self.measurement_state is not None:
+            state = self.measurement_state
         with doing(f"measuring {measurement.name} at step {self.step}"):
-            if resume is not None and self.measurement_state is not None:
-                reading: Reading = resume(*given, self.measurement_state)
+            if resume is not None and state is not None:
+                reading: Reading = resume(*given, state)
             else:
                 reading = measurement.measure(*given)
         if self.log.forecast is not None:

@@ -18,6 +18,7 @@ from thalweg.flow.diverging_flow import DecadeSample
 from thalweg.flow.exponential import exponential_steps
 from thalweg.flow.exponential_rosenbrock import rosenbrock_steps
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
+from thalweg.flow.gradient_flow_solutions import gradient_flow_solutions
 from thalweg.flow.integrator_state import IntegratorState
 from thalweg.flow.limit_estimate import Limit, LimitEstimate
 from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
@@ -210,6 +211,22 @@ class GFSSharpness:
         elif last is not None:
             last = last._replace(is_neighbour=False)
         return Reading(values, last, work, of_previous)
+
+    def ahead(
+        self, problem: Problem, ws: Sequence[PyTree], memory: Any, lanes: int
+    ) -> list["_MeasurementState"]:
+        """Solve the flows of coming measurements side by side: for each, what `resume` takes."""
+        solutions = gradient_flow_solutions(
+            problem,
+            list(ws),
+            rtol=self.rtol,
+            method=self.method,
+            max_gradient_evaluations=self.max_gradient_evaluations,
+            max_seconds=self.max_seconds,
+            previous=[memory.solution if memory else None] * len(ws),
+            lanes=lanes,
+        )
+        return [_MeasurementState(solution, None) for solution in solutions]
 
 
 class _MeasurementState(NamedTuple):

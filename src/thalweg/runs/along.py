@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Self
 
 import equinox as eqx
@@ -22,6 +23,7 @@ from thalweg.descent.recorder import Recorder
 from thalweg.descent.schedule import checked_count, is_due
 from thalweg.problems import COST, Problem, as_problem, flatten
 from thalweg.problems.compiling import compiled
+from thalweg.problems.lanes import lanes_of_device
 from thalweg.runs.along_folder import AlongFolder
 
 
@@ -181,6 +183,24 @@ class Along:
         elif self._folder is not None:
             self._folder.pause(self._run.report)
 
+    def solve_ahead(self, iterates: Sequence[tuple[int, PyTree, bool]], lanes: int) -> None:
+        """Solve side by side what `measure` will need at coming iterates `(step, w, last)`."""
+        if self._w is None:
+            self._begin(iterates[0][1])
+        run = self._run
+        for number, one in enumerate(self._log.recorder.measurements):
+            due, before = [], run.step if self._has_begun else -1
+            for step, w, last in iterates:
+                if step > before and (last or is_due(one, before, step)) and is_finite(w):
+                    due.append((step, w))
+                before = max(before, step)
+            ahead = getattr(one, "ahead", None)
+            if ahead is None or len(due) < 2:
+                continue
+            memory = run.warm_starts.get(number)
+            states = ahead(self._problem, [w for _, w in due], memory, lanes)
+            run.ahead |= {(step, number): s for (step, _), s in zip(due, states, strict=True)}
+
     @property
     def _unit(self) -> str:
         return self._log.labels.unit
@@ -256,6 +276,8 @@ def measure_along(
     measurements: Measurement | Sequence[Measurement],
     step_size: float | None = None,
     threshold: Threshold | None = None,
+    *,
+    lanes: int | None = None,
     **options: Any,
 ) -> Run:
     """Measure at many iterates at once, as `Along` does one by one: at those of saved checkpoints.
@@ -266,6 +288,9 @@ def measure_along(
         Pairs of a step and the parameters there, in increasing steps, or a mapping: a generator
         that reads one file after the other needs memory for few of them. At the last one, all
         measurements are made.
+    lanes
+        How many iterates are in memory, and flows side by side (`gradient_flow_solutions`).
+        Left out: as many as pay on the device, which is one on a CPU.
     options
         `optimizer`, `unit`, `folder`, `overwrite` and `on_reading` of `Along`.
 
@@ -283,10 +308,15 @@ def measure_along(
     array([[12.    ,  3.    ,  1.3333]])
     """
     along = Along(problem, measurements, step_size, threshold, **options)
+    lanes = checked_count("lanes", lanes_of_device() if lanes is None else lanes, least=1)
+    marked = _marking_the_last(iterates)
     try:
         with along:
-            for step, w, last in _marking_the_last(iterates):
-                along.measure(step, w, last=last)
+            while coming := list(islice(marked, lanes)):
+                if len(coming) > 1:
+                    along.solve_ahead(coming, lanes)
+                for step, w, last in coming:
+                    along.measure(step, w, last=last)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(along.run) from interrupt
     return along.run
