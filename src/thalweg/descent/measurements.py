@@ -74,7 +74,7 @@ class Measurement(Protocol):
         that takes long calls `report` now and then, and gives up when it returns true. If it also
         has a method `resume(problem, w, memory, report, standing)`, what `standing()` of its
         progress returned is stored in checkpoints, and handed to that method after an interruption.
-        With a method `ahead(problem, ws, memory, lanes)` it solves for several iterates at once, and
+        A method `ahead(problem, ws, memory, lanes)` may solve for several iterates at once, and
         returns what `resume` takes for each.
         """
         ...
