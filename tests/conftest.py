@@ -1,8 +1,6 @@
 """Strict numerics for every test: float64, strict promotion, no silent rank promotion."""
 
-import functools
 import gc
-import inspect
 import os
 from pathlib import Path
 
@@ -10,12 +8,23 @@ import jax
 import pytest
 from jax._src.lru_cache import LRUCache
 from matplotlib.figure import Figure
+from threadpoolctl import threadpool_limits
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Compiling takes most of the time, and the programs are small.
+# Compiling takes most of the time, and the programs are small: little is optimised, loops are
+# written the simple way, and by one thread, since the other core has its own worker. That takes a
+# sixth. XLA reads its flags when it is first used; processes that tests start read them, too.
+FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+os.environ.setdefault("XLA_FLAGS", FLAGS)
 jax.config.update("jax_disable_most_optimizations", True)
+
+# Threads of BLAS wait for each other by spinning: where every core has a worker, they take ten
+# times the processor's time of one thread.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+threadpool_limits(1)
 
 # So what was compiled is kept for the other worker, for the next run, and for the tests that start
 # a process of their own. Those only read: one that is killed would leave a part of a program.
@@ -37,9 +46,6 @@ def put_as_a_whole(cache, key, value):
 
 
 LRUCache.put = put_as_a_whole
-
-# What parses command lines looks for the docstrings of options in source code, again each time.
-inspect.getsource = functools.cache(inspect.getsource)
 
 # What tracing makes is short-lived, and what has been imported stays.
 gc.freeze()
