@@ -5,6 +5,7 @@ JAX is imported only by the commands that compute.
 
 import contextlib
 import dataclasses
+import functools
 import shlex
 import signal
 import sys
@@ -129,13 +130,9 @@ def _listing() -> str:
     return "\n".join(f"  {name:<20} {kind.summary}" for name, kind in EXPERIMENTS.items())
 
 
-def _run(arguments: list[str]) -> int:
-    known = ", ".join(EXPERIMENTS)
-    if not arguments or arguments[0].startswith("-"):
-        raise BadInputError(f"name an experiment right after `run`; known: {known}")
-    if arguments[0] not in EXPERIMENTS:
-        raise BadInputError(f"unknown experiment {arguments[0]!r}; known: {known}")
-    kind = EXPERIMENTS[arguments[0]]
+@functools.cache
+def _options(kind: type[Experiment]) -> Any:
+    """Return what `thalweg run` takes for an experiment of this kind, as one dataclass."""
     parts: list[tuple[str, Any]] = [
         ("output", RunOutput),
         ("experiment", kind),
@@ -143,9 +140,18 @@ def _run(arguments: list[str]) -> int:
     ]
     if not issubclass(kind, Study):  # which is computed in one go
         parts.insert(1, ("budget", Budget))
-    options = dataclasses.make_dataclass("Options", parts, frozen=True, kw_only=True)
+    return dataclasses.make_dataclass("Options", parts, frozen=True, kw_only=True)
+
+
+def _run(arguments: list[str]) -> int:
+    known = ", ".join(EXPERIMENTS)
+    if not arguments or arguments[0].startswith("-"):
+        raise BadInputError(f"name an experiment right after `run`; known: {known}")
+    if arguments[0] not in EXPERIMENTS:
+        raise BadInputError(f"unknown experiment {arguments[0]!r}; known: {known}")
+    kind = EXPERIMENTS[arguments[0]]
     description = (kind.__doc__ or "").partition("\n")[0]
-    parsed = parse(options, arguments[1:], f"thalweg run {kind.name}", description)
+    parsed = parse(_options(kind), arguments[1:], f"thalweg run {kind.name}", description)
     budget = getattr(parsed, "budget", Budget())
     return _run_experiment(parsed.experiment, parsed.output, budget, parsed.figure)
 

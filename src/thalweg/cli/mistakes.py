@@ -15,6 +15,13 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 _NO_DISK = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN}
 
+# Docstrings explain the options: to look for comments as well takes as long as all the rest.
+_CONFIG = (
+    tyro.conf.OmitArgPrefixes,
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.HelptextFromCommentsOff,
+)
+
 
 class BadInputError(Exception):
     """A mistake of the caller; its text is the one line to print."""
@@ -73,7 +80,7 @@ def parse(kind: Any, arguments: list[str], prog: str, description: str | None) -
                 args=arguments,
                 prog=prog,
                 description=description,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                config=_CONFIG,
             )
     except SystemExit as exit_:
         if not exit_.code:
