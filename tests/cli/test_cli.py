@@ -162,6 +162,7 @@ def test_an_interrupt_writes_what_there_is(thalweg, tmp_path, monkeypatch):
     assert np.isfinite(stored.dataset["loss"].values).sum() == 9
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_an_interrupt_before_the_descent_has_its_exit_code_too(thalweg, tmp_path, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
@@ -202,6 +203,7 @@ def test_an_error_of_ours_costs_no_old_run(thalweg, tmp_path, monkeypatch):
     assert {entry: entry.read_bytes() for entry in (tmp_path / "run").iterdir()} == before
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_a_run_writes_its_figure_in_the_formats_asked_for(thalweg, tmp_path):
     options = ("--format", "pdf,svg", "--width", "3.25", "--title", "mine", "--log-steps")
     assert thalweg("run", "scalar", "--out", tmp_path / "run", *FEW, *options)[0] == 0

@@ -8,6 +8,7 @@ from thalweg.experiments import Scalar, ScalarDepths
 from thalweg.figures import plot
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_runs_are_those_of_each_depth_by_itself(tmp_path):
     config = ScalarDepths(depth=(2, 5), step_size=(0.2, 0.25), steps=12)
     summary = experiments.run(config, tmp_path / "depths")

@@ -48,6 +48,7 @@ def test_formats_dots_and_width_are_those_asked_for(folder):
     assert all((folder.path / f"figure.{name}").read_bytes() == first[name] for name in first)
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_figures_of_an_old_run_are_removed_with_it(folder):
     save_run_figure(folder.path, FigureOptions(format=("pdf", "png")))
     folder.write_dataset(edge_of_stability())

@@ -1,5 +1,7 @@
 """Arguments of the Python API that make no sense: a ValueError or TypeError of one line."""
 
+from functools import cache
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -219,13 +221,18 @@ def test_verdicts(errors):
     assert_refused(tw.monotonicity, [2.0, 1.0], [0.1, 0.1], falls=[1.0])
 
 
+@cache
+def all_digits():
+    return load_images("digits")
+
+
 @examples(40, name=st.text(max_size=9), samples=st.integers(max_value=0) | st.integers(1798))
 def test_data_sets(name, samples):
     assert_refused(load_images, name)
     assert_refused(load_images, "digits", name or ".")
     assert_refused(digits, samples)
-    assert_refused(training_data, load_images("digits"), samples)
-    assert_refused(training_data, load_images("digits"), 3, samples if samples < 1 else samples + 8)
+    assert_refused(training_data, all_digits(), samples)
+    assert_refused(training_data, all_digits(), 3, samples if samples < 1 else samples + 8)
 
 
 @examples(40, content=st.binary(max_size=99), name=st.text(max_size=20))

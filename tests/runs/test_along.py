@@ -266,6 +266,7 @@ def kept(folder, ws, **options):
     return along
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_a_run_with_a_folder_is_kept_as_any_other(tmp_path):
     along = kept(tmp_path / "run", iterates())
     stored = tw.results.load(tmp_path / "run")
@@ -308,6 +309,7 @@ def test_ctrl_c_keeps_what_there_is_and_the_program_goes_on_from_there(tmp_path,
     assert tw.results.load(tmp_path).summary["runs"][0]["status"] == "completed"
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_stored_numbers_are_returned_for_steps_that_were_measured(tmp_path):
     whole = tw.Along(NETWORK, MEASUREMENTS, step_size=0.1)
     expected = [whole.measure(step, w) for step, w in enumerate(iterates())]
@@ -350,6 +352,7 @@ class Interrupting:
         return self.inner.measure(problem, w, memory, press)
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 @pytest.mark.parametrize("within", [False, *slow(True)])
 def test_an_interruption_in_the_middle_of_a_step_changes_no_bit(tmp_path, monkeypatch, within):
     for name in ("INTERVAL", "FIRST_CHECKPOINT"):
@@ -383,6 +386,7 @@ def test_a_folder_of_other_settings_is_left_alone(tmp_path):
         tw.Along(NETWORK, MEASUREMENTS, 0.1, folder=tmp_path).measure(0, jnp.ones(4))
 
 
+@pytest.mark.usefixtures("little_is_drawn")
 def test_a_folder_can_be_used_by_one_program_at_a_time(tmp_path):
     along = tw.Along(NETWORK, MEASUREMENTS, folder=tmp_path)
     with pytest.raises(OSError, match="process"):

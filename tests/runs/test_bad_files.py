@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from bad_inputs import PROMISED, assert_refused, examples, snapshot, thalweg, within
 from thalweg import cli, experiments, results
@@ -50,6 +51,7 @@ def runs(tmp_path_factory):
     """Return a folder with a whole run, and one that was stopped."""
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("thalweg.runs.figure.plot", lambda dataset, **options: Figure((1, 1)))
         patch.setattr(saving, "INTERVAL", 0.0)
         patch.setattr(saving, "SHARE_OF_CHECKPOINTS", np.inf)
         experiments.run(CONFIG, folder / "whole")
