@@ -5,16 +5,18 @@ import math
 import re
 from dataclasses import asdict, replace
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
 
 from thalweg import experiments, flow
 from thalweg.cli import main
-from thalweg.experiments import Scalar, SquaredRegressionExperiment
+from thalweg.experiments import Network, Scalar, SquaredRegressionExperiment
 from thalweg.flow import Fall, Status
-from thalweg.reproduce import reproduction
-from thalweg.reproduce.cases import Case, Size, cases
+from thalweg.reproduce import large, reproduction
+from thalweg.reproduce.case import Case
+from thalweg.reproduce.cases import Size, cases
 from thalweg.reproduce.claims import Verdict, judge, reaches_edge
 from thalweg.reproduce.confirmation import Confirmation, confirm_rise
 from thalweg.reproduce.report import PAPER_URL
@@ -181,12 +183,12 @@ def test_a_rise_that_vanishes_at_a_tighter_accuracy_is_said_to():
 
 @pytest.mark.parametrize("size", list(Size))
 def test_studies_are_sound_and_their_commands_make_them_again(size, monkeypatch):
-    names = [case.folder for case in cases(size)]
+    monkeypatch.setattr(large, "_can_be_read", lambda images: True)
+    chosen = cases(size, "images" if size is Size.FULL else None)
+    names = [case.folder for case in chosen]
     assert len(set(names)) == len(names)
-    for case in cases(size):
+    for case in chosen:
         case.config.check()
-        # What a run folder is recognised by, when an interrupted reproduction goes on.
-        assert case.config.step_size
         assert not case.config.relative_step_size
         parsed = []
         monkeypatch.setattr(
@@ -197,12 +199,38 @@ def test_studies_are_sound_and_their_commands_make_them_again(size, monkeypatch)
         assert parsed == [case.config]
 
 
+def test_the_full_size_takes_the_images_that_are_there(monkeypatch):
+    there = set()
+    monkeypatch.setattr(large, "_can_be_read", lambda images: tuple(images) in there)
+    with pytest.raises(ValueError, match=r"install .* dataset-fashion-mnist, or .* --data-dir"):
+        cases(Size.FULL)
+    small = cases(Size.DEFAULT)
+    for place in (("mnist", None), ("fashion-mnist", None), ("mnist", "DIR"), ("cifar10", "DIR")):
+        there.add(place)
+        found = cases(Size.FULL, "DIR")
+        assert found[: len(small)] == small
+        networks = [(case.config.data, case.config.data_dir) for case in found[len(small) :]]
+        assert networks[:3] == [("mnist", "DIR") if place[0] == "cifar10" else place] * 3
+    assert networks[3:] == [("cifar10", "DIR")]
+
+
+@pytest.mark.parametrize("case", large.large_cases([large.FoundImages("mnist", None)]))
+def test_networks_of_the_full_size_are_of_a_size_worth_it(case):
+    network = case.config.chosen
+    shape = (case.config.image_size, case.config.image_size, 1)
+    w = jax.eval_shape(lambda: network.init(jax.random.key(0), shape, 10))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(w))
+    assert case.config.samples >= 500
+    assert case.config.image_size >= 14
+    assert parameters >= 10 * 10 * case.config.samples
+
+
 TINY = Case("tiny", "A tiny <study>", "Nothing much.", Scalar(steps=5, gfs_every=1), 10.0)
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(reproduction, "cases", lambda size: [TINY])
+    monkeypatch.setattr(reproduction, "cases", lambda *_: [TINY])
 
 
 def test_the_reports_hold_everything_and_nothing_from_outside(tiny, tmp_path):
@@ -249,7 +277,7 @@ def test_what_has_finished_is_not_run_again(tiny, tmp_path, monkeypatch):
 def test_another_configuration_is_not_overwritten(tiny, tmp_path, monkeypatch):
     reproduction.reproduce(tmp_path, Size.QUICK)
     other = replace(TINY, config=Scalar(steps=6, gfs_every=1))
-    monkeypatch.setattr(reproduction, "cases", lambda size: [other])
+    monkeypatch.setattr(reproduction, "cases", lambda *_: [other])
     with pytest.raises(FileExistsError, match="--overwrite"):
         reproduction.reproduce(tmp_path, Size.QUICK)
 
@@ -260,6 +288,21 @@ def test_a_stopped_study_is_reported_and_run_again(tiny, tmp_path):
     assert [run.summary["status"] for run in done[0].runs] == ["stopped"]
     done = reproduction.reproduce(tmp_path, Size.QUICK)
     assert [run.summary["status"] for run in done[0].runs] == ["completed"]
+
+
+@pytest.mark.slow
+def test_step_sizes_that_were_chosen_are_those_of_the_case(tmp_path, monkeypatch):
+    options = {"widths": (3,), "samples": 10, "image_size": 2, "steps": 3, "gfs_at": (0, 3)}
+    case = replace(TINY, config=Network(architecture="mlp", **options))
+    monkeypatch.setattr(reproduction, "cases", lambda *_: [case])
+    lines = []
+    reproduction.reproduce(tmp_path, Size.FULL, announce=lines.append)
+    assert any(line.startswith("choosing step sizes") for line in lines)
+    assert len(load(tmp_path / "tiny").config["step_size"]) == 3
+    again = []
+    reproduction.reproduce(tmp_path, Size.FULL, announce=again.append)
+    assert "finished before" in again[0]
+    assert reproduction.estimated_seconds([case]) > 0
 
 
 def test_a_study_that_was_killed_before_it_had_results_goes_on(tiny, tmp_path):
@@ -274,7 +317,7 @@ def test_a_study_that_was_killed_before_it_had_results_goes_on(tiny, tmp_path):
 @pytest.mark.slow
 def test_of_a_run_that_was_not_begun_nothing_is_claimed(tmp_path, monkeypatch):
     two = replace(TINY, config=Scalar(steps=5, gfs_every=1, step_size=(0.1, 0.2)))
-    monkeypatch.setattr(reproduction, "cases", lambda size: [two])
+    monkeypatch.setattr(reproduction, "cases", lambda *_: [two])
     done = reproduction.reproduce(tmp_path, Size.QUICK, report=lambda progress: True)
     assert [run.summary["status"] for run in done[0].runs] == ["stopped", "stopped"]
     assert done[0].runs[1].claims == []
@@ -284,11 +327,13 @@ def test_of_a_run_that_was_not_begun_nothing_is_claimed(tmp_path, monkeypatch):
 def test_contradicting_sizes_are_one_line(tmp_path, capsys):
     assert main(["reproduce", "--out", str(tmp_path / "no"), "--quick", "--full"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+    assert main(["reproduce", "--out", str(tmp_path / "no"), "--data-dir", "x"]) == 2
+    assert "--data-dir is for --full" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
 
 
 def test_the_time_is_estimated_from_gradients_timed_now(tiny):
-    assert 0 < reproduction.estimated_seconds(Size.QUICK) < 60
+    assert 0 < reproduction.estimated_seconds([TINY]) < 60
 
 
 def test_every_experiment_has_a_command():

@@ -55,7 +55,7 @@ commands:
   plot DIR                   draw DIR/figure.png from the stored results, also while the run goes on
   plot DIR DIR --out FIGURE  draw runs side by side
   reproduce --out DIR        run the paper's three settings and judge its claims in a report;
-                             --quick takes at most 3 minutes on two cores, --full hours
+                             --quick takes at most 3 minutes on two cores, --full is for a GPU
   explore                    move a step size, drag a start, and see what happens, in a browser
   list                       list the experiments
   --version                  tell the version

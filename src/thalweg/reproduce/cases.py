@@ -1,45 +1,38 @@
 """Which experiments a reproduction consists of, at each size."""
 
-from dataclasses import dataclass
+import os
 from enum import StrEnum
 
 from thalweg.experiments.digits_mlp import DigitsMLP
 from thalweg.experiments.network import Network
 from thalweg.experiments.scalar import Scalar
 from thalweg.experiments.squared_regression import SquaredRegressionExperiment
-from thalweg.runs.experiment import DescentExperiment
+from thalweg.reproduce.case import Case
+from thalweg.reproduce.large import found_images, large_cases
 
 
 class Size(StrEnum):
-    """How large a reproduction is: at most 3 minutes on two cores, at most 15, or hours."""
+    """How large a reproduction is: at most 3 minutes on two cores, at most 20, or for a GPU."""
 
     QUICK = "quick"
     DEFAULT = "default"
     FULL = "full"
 
 
-@dataclass(frozen=True)
-class Case:
-    """One experiment of a reproduction, with what a reader is told of it."""
+def cases(size: Size, data_dir: str | os.PathLike[str] | None = None) -> list[Case]:
+    """Return the cases of a reproduction: the three settings, the networks last.
 
-    folder: str  # name of its run folder
-    title: str
-    description: str
-    config: DescentExperiment
-    # Gradients, each called by itself, that take as long as one of its runs does: to estimate the
-    # time, from an earlier one (of the larger networks guessed).
-    evaluations: float
-
-
-def cases(size: Size) -> list[Case]:
-    """Return the cases of a reproduction: the three settings, the networks last."""
+    The networks of the full size are trained on the images that are there: Fashion-MNIST or MNIST,
+    in `data_dir` or from a package, and CIFAR-10 too where `data_dir` holds it. Raises a ValueError
+    where there are none.
+    """
     match size:
         case Size.QUICK:
             return [_SCALAR, _REGRESSION, _SMALL_NETWORK]
         case Size.DEFAULT:
             return [_SCALAR, _REGRESSION, _DIABETES, _SMALL_NETWORK, _NETWORK, *_ARCHITECTURES]
         case Size.FULL:
-            return [*cases(Size.DEFAULT), *_LARGE]
+            return [*cases(Size.DEFAULT), *large_cases(found_images(data_dir))]
 
 
 _SCALAR = Case(
@@ -126,35 +119,5 @@ _ARCHITECTURES = [
             **_LONG,
         ),
         4e4,
-    ),
-]
-_LARGE = [
-    Case(
-        "vgg-large",
-        "Convolutional network like VGG, 50 images",
-        "Convolutions and averages, without normalisation, on handwritten digits.",
-        Network(architecture="vgg", widths=(8, 16), step_size=(0.08, 0.18, 0.22), **_LONG),
-        2e5,
-    ),
-    Case(
-        "resnet-large",
-        "Convolutional network like ResNet, 30 images",
-        "Residual blocks of convolutions, without normalisation, on handwritten digits.",
-        Network(architecture="resnet", samples=30, step_size=(0.1, 0.23, 0.27), **_LONG),
-        2e5,
-    ),
-    Case(
-        "transformer-large",
-        "Transformer of two blocks, 50 images",
-        "A transformer encoder over patches of handwritten digits.",
-        Network(
-            architecture="transformer",
-            widths=(16, 16),
-            patch=4,
-            init_scale=0.7,
-            step_size=(0.025, 0.066, 0.093),
-            **_LONG,
-        ),
-        2e5,
     ),
 ]

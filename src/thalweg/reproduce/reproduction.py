@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,17 @@ from thalweg.experiments import EXPERIMENTS
 from thalweg.figures import overview, plot
 from thalweg.problems import Problem
 from thalweg.problems.compiling import compiled
-from thalweg.reproduce.cases import Case, Size, cases
+from thalweg.reproduce.case import CHOSEN, Case
+from thalweg.reproduce.cases import Size, cases
 from thalweg.reproduce.claims import judge
 from thalweg.reproduce.confirmation import confirm_rise
 from thalweg.reproduce.report import HTML, MARKDOWN, OVERVIEW, CaseResult, RunResult, filled
 from thalweg.runs.atomic_write import atomic_write
+from thalweg.runs.claim import RunClaim
 from thalweg.runs.figure import encoded
 from thalweg.runs.folder import CONFIG, RunFolder
 from thalweg.runs.results import StoredRun, load
-from thalweg.runs.runner import Report, has_finished, prepare, prepare_to_resume
+from thalweg.runs.runner import Report, has_finished, prepare_claimed, prepare_to_resume
 from thalweg.runs.stored import command_of, stored
 
 DPI = 150
@@ -39,6 +41,7 @@ def reproduce(
     folder: str | os.PathLike[str],
     size: Size,
     *,
+    data_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     report: Report | None = None,
     announce: Callable[[str], None] = lambda line: None,
@@ -50,6 +53,8 @@ def reproduce(
 
     Parameters
     ----------
+    data_dir
+        Folder with the images of the full size, as for `thalweg.reproduce.cases.cases`.
     overwrite
         Whether finished cases are run again, and run folders of other configurations replaced.
     report
@@ -71,9 +76,10 @@ def reproduce(
     """
     folder, done = Path(folder), []
     drawn: dict[str, xr.Dataset] = {}
-    kept = begun(folder, size, overwrite=overwrite)
+    chosen = cases(size, data_dir)
+    kept = begun(folder, chosen, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    for case in cases(size):
+    for case in chosen:
         began = time.perf_counter()
         path = folder / case.folder
         interrupt: Interrupted | None = None
@@ -85,7 +91,8 @@ def reproduce(
                 prepare_to_resume(path, EXPERIMENTS).run(report)
             else:
                 announce(f"{case.title}: in {path}")
-                prepare(case.config, path, overwrite=overwrite).run(report)
+                claim = RunClaim.of_new_run(stored(case.config), path, overwrite=overwrite)
+                prepare_claimed(claim, case.config, announce).run(report)
         except Interrupted as caught:
             interrupt = caught
         result = load(path)
@@ -101,13 +108,13 @@ def reproduce(
     return done
 
 
-def begun(folder: str | os.PathLike[str], size: Size, *, overwrite: bool) -> set[str]:
+def begun(folder: str | os.PathLike[str], cases: Sequence[Case], *, overwrite: bool) -> set[str]:
     """Return the folders of cases to go on with, once all others are known to be usable.
 
     Where one is not, that is an OSError, and nothing has been changed.
     """
     found = set()
-    for case in cases(size):
+    for case in cases:
         path = Path(folder) / case.folder
         if not overwrite and _holds(case, path):
             found.add(case.folder)
@@ -116,15 +123,17 @@ def begun(folder: str | os.PathLike[str], size: Size, *, overwrite: bool) -> set
     return found
 
 
-def estimated_seconds(size: Size) -> float:
-    """Return about how long the cases of a size will take, from a gradient of each, timed now.
+def estimated_seconds(cases: Sequence[Case]) -> float:
+    """Return about how long cases will take, from a gradient of each, timed now.
 
     How many gradients a run is worth is known from earlier runs.
     """
     return sum(
         _OVERHEAD
-        + len(case.config.step_size) * case.evaluations * _gradient_seconds(*case.config.build())
-        for case in cases(size)
+        + (len(case.config.step_size) or CHOSEN)
+        * case.evaluations
+        * _gradient_seconds(*case.config.build())
+        for case in cases
     )
 
 
@@ -144,10 +153,15 @@ def _gradient_seconds(problem: Problem, w: Any) -> float:
 
 
 def _holds(case: Case, path: Path) -> bool:
-    """Whether the folder holds a run of this very case, complete or not."""
+    """Whether the folder holds a run of this very case, complete or not.
+
+    Step sizes that the case leaves out have been chosen there.
+    """
     if not (path / CONFIG).exists():
         return False
-    return RunFolder.open(path).read_config() == stored(case.config)
+    there, wanted = RunFolder.open(path).read_config(), stored(case.config)
+    open_ones = {} if case.config.step_size else {"step_size": wanted["step_size"]}
+    return {**there, **open_ones} == wanted
 
 
 def _result(case: Case, stored: StoredRun) -> CaseResult:
