@@ -72,9 +72,17 @@ class VGG(Architecture):
 
     widths: tuple[Width, ...] = option((4, 8), "channels of the stages")
     depth: Blocks = option(1, "convolutions in each stage")
+    dense: tuple[Width, ...] = option((16,), "units of the hidden dense layers at the end")
 
     def init(self, key: Array, image: Shape, outputs: int) -> Any:
         """Return random parameters."""
-        return vgg_init(key, image, outputs, channels=self.widths, convolutions=self.depth)
+        return vgg_init(
+            key,
+            image,
+            outputs,
+            channels=self.widths,
+            convolutions=self.depth,
+            hidden=self.dense,
+        )
 
     predict = staticmethod(vgg)
