@@ -12,7 +12,7 @@ from thalweg.descent import EigenStatus, GFSSharpness, RunStatus
 from thalweg.descent.schedule import scheduled_steps
 from thalweg.diagonal import SquaredRegression
 from thalweg.display import table
-from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
+from thalweg.experiments import DigitsMLP, Network, Scalar, SquaredRegressionExperiment
 from thalweg.flow.solution import Status
 from thalweg.reproduce.cases import Size, cases
 from thalweg.runs.summary import summarise
@@ -306,6 +306,17 @@ def test_falls_known_by_themselves_decide_steps_that_the_bars_do_not():
         assert of_run["monotonicity"]["verdict"] == verdict
 
 
+def test_schedules_of_the_gfs_sharpness():
+    def steps(**options):
+        measured = Network(steps=100, **options).measurements()[1]
+        return scheduled_steps(measured, 100).tolist()
+
+    assert steps() == [0, 1, 2, 3, 4, 5, 7, 10, 13, 26, 39, 52, 65, 78, 91, 100]
+    assert steps(gfs_every=40, gfs_also=(3,)) == [0, 3, 40, 80, 100]
+    assert steps(gfs_start=20) == [20, 33, 46, 59, 72, 85, 98, 100]
+    assert steps(gfs_at=(1, 5), gfs_every=40, gfs_also=(3,)) == [1, 5, 100]
+
+
 @pytest.mark.parametrize("depth", [2, 4, 7])
 def test_a_start_is_made_for_every_depth(depth):
     config = Scalar(depth=depth)
@@ -324,7 +335,7 @@ def test_digits_mlp_is_the_network_of_the_issue():
     assert not np.allclose(start[0]["weight"], other[0]["weight"])
     config = DigitsMLP()
     assert (config.step_size, config.steps, config.gfs_every) == ((0.23,), 12_000, 500)
-    assert (config.gfs_start, config.gfs_also[-3:]) == (0, (50, 100, 200))
+    assert (config.gfs_start, config.gfs_also) == (0, (1, 2, 5, 10, 20, 50, 100))
 
 
 @pytest.mark.parametrize(

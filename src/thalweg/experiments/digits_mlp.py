@@ -29,7 +29,7 @@ class DigitsMLP(DescentExperiment):
     sharpness_every: int = 50
     gfs_every: int = 500
     # At first the GFS sharpness rises, which every 500 steps would hide.
-    gfs_also: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 200)
+    gfs_also: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
     samples: int = 300
     widths: tuple[Width, ...] = (64, 64)
     seed: Natural = 0

@@ -28,14 +28,13 @@ class _Network(DescentExperiment):
         Step sizes as multiples of 2 / sharpness at the start: used in place of step_size.
     gfs_every
         Measure the GFS sharpness (cross-entropy: the truncated sharpness) at every so many steps:
-        left out, at every eighth of the run, and at seven steps before the first of them, the first
-        two of the run among them.
+        left out, at every eighth of the run, and before at step 1 and six more that grow apart.
     gfs_start
         The first step at which that is measured.
     gfs_also
         Further steps at which that is measured.
     gfs_at
-        The steps at which that is measured, in place of gfs_every and gfs_start.
+        The steps at which that is measured, in place of the three above.
     rtol
         Relative accuracy wanted of it.
     architecture

@@ -77,14 +77,13 @@ class DescentExperiment(Experiment):
         Measure the sharpness at every so many steps.
     gfs_every
         Measure the GFS sharpness (that of the gradient flow solution) at every so many steps: left
-        out, at every eighth of the run, and at seven steps before the first of them, the first
-        two of the run among them.
+        out, at every eighth of the run, and before at step 1 and six more that grow apart.
     gfs_start
         The first step at which the GFS sharpness is measured.
     gfs_also
         Further steps at which the GFS sharpness is measured.
     gfs_at
-        The steps at which the GFS sharpness is measured, in place of gfs_every and gfs_start.
+        The steps at which the GFS sharpness is measured, in place of the three above.
     rtol
         Relative accuracy wanted of the GFS sharpness.
     max_gradient_evaluations
@@ -141,7 +140,7 @@ class DescentExperiment(Experiment):
         return {
             "every": regular,
             "start": self.gfs_start,
-            "also": self.gfs_also if self.gfs_at else also,
+            "also": () if self.gfs_at else also,
             "at": self.gfs_at or None,
             "rtol": self.rtol,
             "max_gradient_evaluations": self.max_gradient_evaluations,
