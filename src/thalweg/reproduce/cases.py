@@ -57,8 +57,8 @@ _DIABETES = Case(
     SquaredRegressionExperiment(data="diabetes", step_size=(0.42,), steps=12_000, gfs_every=20),
     2e5,
 )
-# On images of 8 × 8 pixels. From starts of this scale no residual is far slower than the others, and
-# runs of this length settle.
+# On images of 8 × 8 pixels. From starts of this scale no residual is far slower than the others,
+# and runs of this length settle.
 _SIXTY: dict[str, Any] = {"samples": 60, "steps": 15_000, "sharpness_every": 50}
 # The step sizes of networks: one below the edge of stability and two that reach it.
 _SMALL_NETWORK = Case(
