@@ -63,9 +63,9 @@ def outputs(command, seconds, *, terminal):
 
 def measured(command, seconds, *, terminal):
     """Return seconds to the first output, the longest silence, all seconds, and of processor."""
-    before = os.times()
-    moments = list(outputs(command, seconds, terminal=terminal))
-    if "-c" in command:  # counted from where it says that it begins
+    before, preparing = os.times(), 60 if FLOW in command else 0
+    moments = list(outputs(command, seconds + preparing, terminal=terminal))
+    if preparing:  # counted from where it says that it begins
         moments = moments[1:]
     after = os.times()
     gaps = [b - a for a, b in pairwise(moments)]

@@ -10,8 +10,11 @@ import re
 from importlib import resources
 from pathlib import Path
 
+import jax
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
+
+from thalweg.explore import page as explorer
 
 _ROOT = Path(__file__).parents[2]
 _MATHEMATICS = re.compile(
@@ -48,6 +51,7 @@ _SPACING = [
         (r"<msub><mo>lim</mo>(.*?)</msub>", r"<munder><mo>lim</mo>\1</munder>"),
     )
 ]
+EXPLORER = "explorer-page.html"
 _OF_ROOT = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -65,7 +69,7 @@ def mathml(tex, *, display=False):
 
 
 def on_files(files, config):
-    """Add the pages from the root of the repository, and the font for mathematics."""
+    """Add pages of the root of the repository, the explorer's, and a font for mathematics."""
     for source, target in _OF_ROOT.items():
         text = (_ROOT / source).read_text(encoding="utf-8")
         for name, to in _OF_ROOT.items():
@@ -77,6 +81,8 @@ def on_files(files, config):
     files.append(
         File.generated(config, f"theme/{font.name}", content=font.read_bytes())
     )
+    jax.config.update("jax_enable_x64", True)
+    files.append(File.generated(config, EXPLORER, content=explorer.page()))
     return files
 
 

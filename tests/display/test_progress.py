@@ -9,7 +9,7 @@ import pytest
 
 import thalweg as tw
 from thalweg.basics.activity import activities, doing, working_time
-from thalweg.descent import Progress
+from thalweg.descent import Progress, forecast
 from thalweg.display import Display, progress
 from thalweg.flow import Progress as FlowProgress
 from thalweg.problems.compiling import compiled
@@ -135,26 +135,24 @@ def test_compiling_is_told_and_counts_as_no_work(caplog):
     assert [record.message.split(":")[0] for record in caplog.records] == ["compiling doubled"]
 
 
-def test_seconds_left_are_those_of_steps_and_measurements_alone():
-    """A measurement takes 20 ms, a step nothing to speak of, and tracing half a second."""
-    told = []
-
-    def traced(w):
-        time.sleep(0.25)
-        return jnp.sum(w**2)
+def test_seconds_left_are_those_of_what_is_to_come(monkeypatch):
+    """A measurement takes a second, and steps none."""
+    now, told = [0.0], []
+    monkeypatch.setattr(forecast, "working_time", lambda: now[0])
 
     def measure(problem, w):
-        time.sleep(0.02)
+        now[0] += 1
         return 0.0
 
-    tw.descend(
-        traced, jnp.ones(2), step_size=[0.1, 0.2], steps=20, report=told.append,
-        measurements=tw.Quantity("slow", measure, every=1),
-    )  # fmt: skip
-    middle = next(one for one in told if (one.run, one.step) == (0, 20))
-    assert 0.9 * 20 * 0.02 <= middle.seconds_left < 3 * 20 * 0.02  # the other run
+    slow = tw.Quantity("slow", measure, every=1)
+    options = {"step_size": [0.1, 0.2], "steps": 20, "measurements": slow}
+    tw.descend(lambda w: jnp.sum(w**2), jnp.ones(2), **options, report=told.append)
     assert told[0].seconds_left is None
-    assert told[-1].seconds_left == 0
+    left = {(one.run, one.step): one.seconds_left for one in told}
+    assert left[0, 1] == pytest.approx(19 + 20)  # the start is measured once
+    assert left[0, 20] == pytest.approx(20)
+    assert left[1, 15] == pytest.approx(5)
+    assert left[1, 20] == 0
 
 
 def test_a_flow_in_hand_is_a_part_of_what_is_left():

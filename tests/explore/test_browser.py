@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 import thalweg as tw
+from thalweg.explore.network import sine_network
 from thalweg.explore.setting import PRESETS, Setting
 
 CHROMIUM = shutil.which("chromium")
@@ -31,16 +32,30 @@ def address():
 
 
 @pytest.fixture
-def page(address):
+def tab():
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 950})
         page.set_default_timeout(60_000)
-        page.goto(f"{address}/?{PRESETS['edge of stability'].address}")
-        page.wait_for_selector("b.phi")
         yield page
         browser.close()
+
+
+@pytest.fixture
+def page(address, tab):
+    tab.goto(f"{address}/?{PRESETS['edge of stability'].address}")
+    tab.wait_for_selector("b.phi")
+    return tab
+
+
+PLACE = """([x, y]) => {
+    const plane = Bokeh.documents[0].get_model_by_name("plane");
+    const view = Bokeh.index.find_one(plane);
+    const box = view.canvas_view.el.getBoundingClientRect();
+    const at = [view.frame.x_scale.compute(x), view.frame.y_scale.compute(y)];
+    return [box.x + at[0], box.y + at[1]];
+}"""  # on the screen
 
 
 def setting_of(page):
@@ -58,9 +73,7 @@ def check_phi(page, setting):
 def test_a_start_is_dragged_and_a_step_size_moved(page):
     before = PRESETS["edge of stability"]
     page.wait_for_timeout(1500)
-    frame = page.locator(".bk-Figure").first.bounding_box()
-    # Where (1.5, 0.65) lies within the figure, as this preset is drawn.
-    x, y = frame["x"] + 454 - 5, frame["y"] + 485 - 165
+    x, y = page.evaluate(PLACE, list(before.init))
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 30, y - 40, steps=8)
@@ -84,3 +97,45 @@ def test_presets_show_their_settings(page):
     for name in ("stable", "φ rises", "depth five"):
         page.locator("select").first.select_option(name)
         check_phi(page, PRESETS[name])
+
+
+def test_a_network_is_measured_in_the_background(page):
+    page.get_by_text("small network").click()
+    page.get_by_role("button", name="start").click()
+    shown = page.locator(".network-readout b")
+    shown.wait_for(timeout=180_000)
+    assert int(page.locator(".network-readout .at").text_content()) % 50 == 0
+    problem, start = sine_network()
+    first = tw.gradient_flow_solution(problem, start)
+    assert 0.3 * first.sharpness < float(shown.text_content()) < 1.1 * first.sharpness
+    page.get_by_role("button", name="stop").click()
+    page.get_by_role("button", name="start").wait_for()
+
+
+def test_a_page_without_a_server_shows_the_same(tab, tmp_path):
+    from thalweg.explore import page as without_server
+
+    (tmp_path / "page.html").write_text(without_server.page(), encoding="utf-8")
+    loaded = []
+    tab.on("request", lambda request: loaded.append(request.url))
+    tab.goto((tmp_path / "page.html").as_uri())
+    tab.wait_for_selector("b.phi")
+    assert [url for url in loaded if not url.startswith(("file:", "data:", "blob:"))] == []
+
+    def shown():
+        text = tab.locator("b.phi").locator("..").text_content()
+        threshold = re.search(r"2/η = (\d+\.?\d*)", text)[1]
+        return float(tab.locator("b.phi").text_content()), float(threshold)
+
+    network = tw.ScalarNetwork(2)
+    first, *_, last = without_server.SHOWN
+    start = jnp.array(first.init)
+    phi = tw.gradient_flow_solution(network, start).sharpness
+    assert shown() == pytest.approx((phi, first.threshold), rel=1e-5)
+    tab.locator(".noUi-handle").first.press("ArrowRight")
+    tab.wait_for_timeout(500)
+    assert shown() == pytest.approx((phi, 2 / (first.step_size + without_server.APART)), rel=1e-5)
+    tab.locator("select").select_option("2.4, 2.2")
+    tab.wait_for_timeout(500)
+    phi = tw.gradient_flow_solution(network, jnp.array(last.init)).sharpness
+    assert shown() == pytest.approx((phi, last.threshold), rel=1e-5)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # slow to import
 REDRAWN = 0.2
 """Seconds after which the line is drawn again."""
 
-PATIENCE = 1.0
+PATIENCE = 0.7
 """Seconds after which what has only just begun is worth a line of a log."""
 
 LONGEST_SILENCE = 25.0
@@ -114,13 +114,15 @@ class Display:
         self.say(f"warning: {message}")
 
     def _watch(self) -> None:
-        while not self._over.wait(REDRAWN):
+        over = False
+        while not over:
             with self._lock, suppress(OSError, ValueError):  # the stream may be closed
                 if self._drawn:
                     columns = shutil.get_terminal_size().columns - 1
                     print(f"\r\x1b[K{self._line()[:columns]}", end="", file=sys.stderr, flush=True)
                 elif self._is_due():
                     self._print(self._line())
+            over = self._over.wait(REDRAWN)
 
     def _is_due(self) -> bool:
         """Whether the log is to have a line, though nothing was reported."""

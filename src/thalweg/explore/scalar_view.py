@@ -22,6 +22,7 @@ from bokeh.models import (
     Slider,
     TextInput,
 )
+from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
@@ -72,26 +73,29 @@ class ScalarView:
         self.steps.on_change("value", self._changing("steps"))
 
     def _draw_plane(self) -> None:
-        self.plane = figure(width=600, height=600, tools="wheel_zoom,reset,save", match_aspect=True)
+        self.plane = figure(
+            name="plane", width=600, height=600, tools="wheel_zoom,reset,save", match_aspect=True
+        )
         self.plane.x_range, self.plane.y_range = Range1d(0, 2), Range1d(0, 2)
         self.plane.xaxis.axis_label, self.plane.yaxis.axis_label = "w₁", "w₂"
         self.plane.toolbar.logo = None
-        colours = LogColorMapper(palette="Viridis256", low=2, high=16)
+        colours = LogColorMapper(palette=[_paler(c) for c in Viridis256], low=2, high=16)
         size = {"x": -EXTENT, "y": -EXTENT, "dw": 2 * EXTENT, "dh": 2 * EXTENT}
-        self.plane.image([_map()], **size, color_mapper=colours, alpha=0.35)
-        self.plane.add_layout(ColorBar(color_mapper=colours, title="φ", width=10), "right")
+        self.plane.image([_map()], **size, color_mapper=colours)
+        bar = ColorBar(color_mapper=colours, title="φ of the flow from here", width=10)
+        self.plane.add_layout(bar, "right")
         self.lines = ColumnDataSource({"xs": [], "ys": []})
         self.minima = ColumnDataSource({"xs": [], "ys": [], "width": [], "colour": []})
         self.limits = ColumnDataSource({"x": [], "y": []})
         self.at_start = ColumnDataSource({"x": [], "y": []})
         style = {"line_width": "width", "line_color": "colour"}
         self.plane.multi_line("xs", "ys", source=self.minima, **style)
-        self.plane.multi_line("xs", "ys", source=self.lines, color=BLUE, alpha=0.6)
+        self.plane.multi_line("xs", "ys", source=self.lines, color=BLUE, line_width=1.5)
         self.plane.scatter("x", "y", source=self.limits, color=BLUE, size=5)
         steps = self.panels.points
         for name in ("w1", "w2"):
             steps.data[name] = []
-        self.plane.line("w1", "w2", source=steps, color=RED, line_width=1.2)
+        self.plane.line("w1", "w2", source=steps, color=RED, line_width=0.8)
         dots = self.plane.scatter("w1", "w2", source=steps, color=RED, size=6, hover_color="black")
         self.plane.scatter(
             "x", "y", source=self.at_start, size=16, color=RED, line_color="white", line_width=2
@@ -137,10 +141,12 @@ class ScalarView:
             "colour": [GREEN if stable else "black" for _, stable in curves],
         }
         if fit:
-            low, high = min(0.0, found.w.min()), min(max(1.6, found.w.max()), EXTENT)
-            margin = 0.06 * (high - low)
-            for ends in (self.plane.x_range, self.plane.y_range):
-                ends.update(start=max(low, -EXTENT) - margin, end=high + margin)
+            near = np.clip(found.w, -EXTENT, EXTENT)
+            low, high = near.min(axis=0), near.max(axis=0)
+            half = min(max(0.65 * (high - low).max(), 0.4), EXTENT)
+            ranges = self.plane.x_range, self.plane.y_range
+            for ends, middle in zip(ranges, (low + high) / 2, strict=True):
+                ends.update(start=middle - half, end=middle + half)
 
     def _follow(self) -> None:
         """Have the controls say what is shown, without being asked by them again."""
@@ -188,6 +194,12 @@ class ScalarView:
     def _end_drag(self, event: Any) -> None:
         self._drag(event)
         self._dragged = False
+
+
+def _paler(colour: str) -> str:
+    """Return a colour so pale that lines are seen on it."""
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(255 - 0.4 * (255 - part)):02x}" for part in parts)
 
 
 @cache
