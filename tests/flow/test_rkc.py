@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from thalweg.flow import RKC2
+from thalweg.flow import RKC2, StepControl
 from thalweg.flow.rkc import stages
+from thalweg.flow.step import start, trial_step
+from thalweg.problems import flatten
 
 FIXED = diffrax.ConstantStepSize()
 
@@ -104,6 +106,22 @@ def test_the_error_estimate_is_of_the_size_of_the_local_error():
     assert slope(steps[2:], estimates[2:]) == pytest.approx(3, abs=0.15)
     assert slope(steps[2:], errors[2:]) == pytest.approx(3, abs=0.15)
     assert np.all((estimates / errors > 0.2) & (estimates / errors < 10))
+
+
+def test_the_error_estimate_has_the_scale_of_the_local_error():
+    """With many stages the local error is `h³/15` for `y' = -y`, and the estimate 9/5 of that."""
+    step, radius, error = 0.01, 2e5, 0.01**3 / 15
+    y, estimate = one_step(Linear(jnp.ones(1)), jnp.ones(1), jnp.asarray(step), jnp.asarray(radius))
+    assert abs(float(y[0]) - np.exp(-step)) == pytest.approx(error, rel=0.04)
+    assert abs(float(estimate[0])) == pytest.approx(1.8 * error, rel=0.04)
+    # A trial step down a parabola tells its estimate by what it takes, and proposes next.
+    problem, w = flatten(lambda w: 0.5 * jnp.sum(w**2), jnp.ones(1))
+    begin, control = start(problem, w, step), StepControl(safety=1.0)
+    trial = trial_step(problem, begin, radius, 3 * error, np.inf, control)
+    factor = float(trial.state.step) / step
+    assert trial.taken
+    assert 3 / factor**3 == pytest.approx(1.8, rel=0.04)
+    assert not trial_step(problem, begin, radius, 1.7 * error, np.inf, control).taken
 
 
 @pytest.mark.parametrize(
