@@ -29,6 +29,7 @@ from .flow import gradient_flow_solutions as gradient_flow_solutions
 from .flow import truncated_sharpness as truncated_sharpness
 from .problems import Problem as Problem
 from .problems import Supervised as Supervised
+from .problems import shard_samples as shard_samples
 from .runs.along import Along as Along
 from .runs.along import measure_along as measure_along
 from .runs.public import results as results

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
 from bad_inputs import snapshot, thalweg, without_progress
@@ -59,6 +60,42 @@ def test_settings_of_jax_that_make_no_sense(setting, message, tmp_path):
     assert (done.returncode, done.stdout) == (cli.BAD_INPUT, ""), done
     assert message in done.stderr
     assert without_progress(done.stderr).count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def run_network(folder, *options, **setting):
+    small = "--architecture", "mlp", "--samples", "10", "--image-size", "2", "--step-size", "0.1"
+    command = "run", "network", "--out", str(folder), *small, *options, *FEW
+    return subprocess.run(
+        [sys.executable, "-m", "thalweg.cli", *command],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"} | setting,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_several_devices_give_the_numbers_of_one(tmp_path):
+    for devices in "1", "2":
+        done = run_network(tmp_path / devices, "--devices", devices)
+        assert done.returncode == 0, done.stderr
+    one, two = (results.load(tmp_path / devices).dataset for devices in "12")
+    for name in "loss", "sharpness", "gfs_sharpness":
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-9)
+    resumed = subprocess.run(
+        [sys.executable, "-m", "thalweg.cli", "resume", str(tmp_path / "2")],
+        capture_output=True,
+        text=True,
+    )
+    assert (resumed.returncode, resumed.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_devices_that_are_not_there_are_bad_input(tmp_path):
+    done = run_network(tmp_path / "run", "--devices", "2", JAX_NUM_CPU_DEVICES="1")
+    assert (done.returncode, done.stdout) == (cli.BAD_INPUT, "")
+    assert done.stderr.startswith("thalweg: error: 2 devices are asked for, but JAX has 1 (cpu)")
+    assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 

@@ -353,6 +353,8 @@ def test_digits_mlp_is_the_network_of_the_issue():
         (Scalar(max_gradient_evaluations=-1), "max_gradient_evaluations must be positive"),
         (Scalar(target=-1.0), "target must be positive"),
         (Scalar(init=(1.0,)), "depth must be at least 2"),
+        (DigitsMLP(samples=10, devices=3), "devices is 3, among which 10 images"),
+        (DigitsMLP(precision="float16"), "precision is 'float16'"),
         (Scalar(rigorous=True), "ask for certify as well"),
         (Scalar(depth=1), "depth must be at least 2"),
         (Scalar(depth=3, init=(1.0, 2.0)), "init holds 2 numbers, but depth is 3"),

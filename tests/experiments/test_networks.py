@@ -48,6 +48,14 @@ def test_every_architecture_is_built_from_its_options(options, size):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(2 * a, b), start, once)
 
 
+def test_the_precision_is_that_of_all_that_is_computed():
+    problem, start = Network(**TINY, architecture="mlp", precision="float32").build()
+    assert {leaf.dtype for leaf in jax.tree.leaves(start)} == {jnp.dtype("float32")}
+    loss, gradient = problem.value_and_gradient(start)
+    assert {leaf.dtype for leaf in jax.tree.leaves((loss, gradient))} == {jnp.dtype("float32")}
+    assert float(loss) == pytest.approx(float(problem(jax.tree.map(jnp.float64, start))), rel=1e-5)
+
+
 @pytest.mark.slow
 def test_seeds_change_the_start_and_the_images_each_by_itself():
     def arrays(**seeds):

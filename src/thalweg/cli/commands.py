@@ -18,7 +18,7 @@ import tyro
 from thalweg.basics.activity import doing
 from thalweg.basics.memory import is_exhausted
 from thalweg.basics.versions import __version__
-from thalweg.cli.devices import check_flags, no_device
+from thalweg.cli.devices import ask_for, check_flags, no_device
 from thalweg.cli.explore import explore
 from thalweg.cli.mistakes import (
     BadInputError,
@@ -165,11 +165,12 @@ def _run_experiment(
         budget.check()
         figure.check()
         if output.resume and is_run_of(config, output.out, EXPERIMENTS):
-            return _go_on(_ResumeOptions(folder=output.out, budget=budget, figure=figure))
+            going_on = _ResumeOptions(folder=output.out, budget=budget, figure=figure)
+            return _go_on(going_on, config)
         claim = RunClaim.of_new_run(stored(config), output.out, overwrite=output.overwrite)
     try:
         with claim.guarding(), display_of(output.out) as show:
-            _start_jax()
+            _start_jax(config)
             from thalweg.runs.runner import prepare_claimed
 
             return _execute(lambda: prepare_claimed(claim, config, show.say), budget, figure, show)
@@ -202,13 +203,13 @@ def _resume(arguments: list[str]) -> int:
     with caller_errors():
         options.budget.check()
         options.figure.check()
-        experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
-    return _go_on(options)
+        config = experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
+    return _go_on(options, config)
 
 
-def _go_on(options: _ResumeOptions) -> int:
+def _go_on(options: _ResumeOptions, config: Experiment) -> int:
     with display_of(options.folder) as show:
-        _start_jax()
+        _start_jax(config)
         return _continue(options, show)
 
 
@@ -271,9 +272,10 @@ def _resuming(folder: Path) -> str:
     return f"`thalweg resume {shlex.quote(str(folder))}`"
 
 
-def _start_jax() -> None:
+def _start_jax(config: Experiment | None = None) -> None:
     """Switch float64 on, and find the devices: all later errors of JAX are others."""
     check_flags()
+    ask_for(getattr(config, "devices", 1))
     try:
         with doing("importing JAX"):
             import jax

@@ -21,6 +21,12 @@ def no_device(error: Exception) -> BadInputError:
     )
 
 
+def ask_for(devices: int) -> None:
+    """Have JAX make so many devices of the processor, where nothing else is said."""
+    if devices > 1:
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(devices))
+
+
 def check_flags() -> None:
     """Raise a BadInputError for a flag in `XLA_FLAGS` that XLA ends the process for.
 

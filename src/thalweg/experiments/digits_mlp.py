@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from thalweg.basics.checks import Natural, Width
-from thalweg.runs.experiment import DescentExperiment
+from thalweg.experiments.computed import NetworkExperiment
 
 
 @dataclass(frozen=True, kw_only=True)
-class DigitsMLP(DescentExperiment):
+class DigitsMLP(NetworkExperiment):
     """A fully connected tanh network on scikit-learn's handwritten digits, squared loss.
 
     Attributes
@@ -52,4 +52,4 @@ class DigitsMLP(DescentExperiment):
         x, y = digits(self.samples)
         widths = (x.shape[1], *self.widths, y.shape[1])
         w = init_if_fits(lambda: mlp_init(jax.random.key(self.seed), widths))
-        return Supervised(mlp, x, y), w
+        return self.placed(Supervised(mlp, x, y), w)

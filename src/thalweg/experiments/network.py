@@ -5,8 +5,8 @@ from dataclasses import Field, dataclass, field, fields, make_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_origin, get_type_hints
 
 from thalweg.basics.checks import Count, Natural, Positive
+from thalweg.experiments.computed import NetworkExperiment
 from thalweg.models import ACTIVATIONS, ARCHITECTURES, Architecture
-from thalweg.runs.experiment import DescentExperiment
 
 if TYPE_CHECKING:
     from thalweg.descent import Measurement
@@ -15,7 +15,7 @@ DEFAULT = "vgg"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Network(DescentExperiment):
+class _Network(NetworkExperiment):
     """A network on images: fully connected, convolutional, or a transformer.
 
     Attributes
@@ -86,7 +86,7 @@ class _Network(DescentExperiment):
         """As for every descent, but that step sizes may be relative or left out; and the sizes."""
         if self.step_size and self.relative_step_size:
             raise ValueError("step_size and relative_step_size contradict each other: give one")
-        DescentExperiment.check(replace(self, step_size=self.step_size or (1.0,)))
+        NetworkExperiment.check(replace(self, step_size=self.step_size or (1.0,)))
         self.chosen.check()
 
     @property
@@ -127,7 +127,8 @@ class _Network(DescentExperiment):
             y,
             loss=self.loss.replace("-", "_"),
         )
-        return problem, jax.tree.map(lambda array: self.init_scale * array, start)
+        start = jax.tree.map(lambda array: self.init_scale * array, start)
+        return self.placed(problem, start)
 
     def resolved(self, problem: Any, start: Any, announce: Callable[[str], None]) -> Self:
         """Return this with step sizes as numbers."""

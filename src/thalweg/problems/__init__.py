@@ -9,6 +9,7 @@ from thalweg.problems.problem import (
     as_problem,
     flatten,
 )
+from thalweg.problems.sharding import shard_samples
 from thalweg.problems.supervised import Supervised
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Supervised",
     "as_problem",
     "flatten",
+    "shard_samples",
 ]
 
 

@@ -16,10 +16,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from thalweg.basics.activity import Compiling
 from thalweg.problems import lanes
+from thalweg.problems.sharding import jit_on, mesh_across_processes
 
 F = TypeVar("F", bound=Callable[..., Any])
 ARRAYS = jax.Array, np.ndarray
@@ -112,6 +114,7 @@ class _Program:
     def __init__(
         self,
         function: Callable[[Any], Any],
+        mesh: Mesh | None,
         compiling: Compiling,
         options: dict[str, bool] | None,
     ):
@@ -124,8 +127,8 @@ class _Program:
             return function(eqx.combine(common, own))
 
         self._compiling = compiling
-        self._one = jax.jit(function, compiler_options=options)
-        self._several = jax.jit(wraps(function)(several), compiler_options=options)
+        self._one = jit_on(mesh, function, options)
+        self._several = jit_on(mesh, wraps(function)(several), options)
 
     def __call__(self, arrays: list[Any]) -> Any:
         with self._compiling:
@@ -163,13 +166,15 @@ def compiled(function: F, *, seldom_run: bool = False) -> F:
 
     Arrays are those of JAX or of NumPy, which cost less where the host makes them.
 
-    Of what is `seldom_run` the time of compiling counts more than that of a run.
+    Of what is `seldom_run` the time of compiling counts more than that of a run. Where data lie
+    with several processes, all else that is passed, and what is returned, is whole in each.
     """
     programs, name = ProgramCache(), function.__name__.strip("_").replace("_", " ")
 
     @wraps(function)
     def call(*args: Any) -> Any:
         arrays, structure, constants = split(args)
+        mesh = mesh_across_processes(arrays)
 
         def make(weak: tuple[Any, ...]) -> Any:
             compiling = Compiling(name)
@@ -180,9 +185,10 @@ def compiled(function: F, *, seldom_run: bool = False) -> F:
                 arrays, shape, others = split(function(*join(arrays, structure, weak)))
                 return arrays, _OutputStructure(shape, tuple(map(_weak, others)))
 
-            return _Program(program, compiling, _quick() if seldom_run else None)
+            return _Program(program, mesh, compiling, _quick() if seldom_run else None)
 
-        arrays, output = lanes.run(programs.get_or_make(structure, constants, make), arrays)
+        program = programs.get_or_make((structure, mesh), constants, make)
+        arrays, output = lanes.run(program, arrays)
         return join(arrays, output.structure, output.constants)
 
     return call  # type: ignore[return-value]
