@@ -3,7 +3,6 @@
 import importlib.util
 import threading
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -62,9 +61,7 @@ def test_a_run_that_is_stopped_ends_and_tells_nothing_more():
     stop()
     thread.join(timeout=120)
     assert not thread.is_alive()
-    told = len(inbox.datasets)
-    assert np.isnan(inbox.datasets[-1]["gfs_sharpness"].values[-1])
-    assert len(inbox.datasets) == told
+    assert np.isnan(inbox.datasets[-1]["gfs_sharpness"].values[-1])  # nor to the end
 
 
 class Document:
@@ -115,4 +112,3 @@ def test_the_view_shows_a_run_and_only_the_one_in_hand(monkeypatch):
     assert view.readout.text == before
     document.ended[0](None)
     assert runs[1][2]
-    assert jnp.isfinite(data["gfs_sharpness"]).all()

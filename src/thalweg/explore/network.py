@@ -42,7 +42,7 @@ def follow(
             nonlocal known
             if progress.dataset is not None and progress.readings > known:
                 known = progress.readings
-                receive(progress.dataset().isel(run=0))
+                receive(progress.dataset().isel(run=0).copy(deep=True))  # it is still written to
             return stopped.is_set()
 
         done = descend(
