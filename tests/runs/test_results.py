@@ -95,7 +95,7 @@ def test_a_folder_with_any_part_of_a_run_is_refused(tmp_path, name):
     message = r"already holds a run; pass --overwrite .*--out$"
     if name == "config.json":
         message = (
-            rf"has not finished: `thalweg resume {tmp_path}` continues it; choose another --out"
+            rf"has not finished: `thalweg resume {tmp_path}` continues it, .*; choose another --out"
         )
     with pytest.raises(FileExistsError, match=message):
         RunFolder.create(tmp_path)
