@@ -13,6 +13,7 @@ from .descent import HeavyBall as HeavyBall
 from .descent import Quantity as Quantity
 from .descent import Run as Run
 from .descent import Sharpness as Sharpness
+from .descent import Starts as Starts
 from .descent import TruncatedSharpness as TruncatedSharpness
 from .descent import descend as descend
 from .descent import every as every

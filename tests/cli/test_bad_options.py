@@ -47,7 +47,8 @@ WORDS = st.text(string.ascii_letters + string.digits + " äß→\t\n\u2028\x1b[]
 def kinds(hint):
     """Return the types that an option may have, and whether it takes several values."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
+        parts = [part for part in typing.get_args(hint) if part is not type(None)]
+        hint = parts[-1]  # of `int | tuple[int, ...]` the second
     if typing.get_origin(hint) is tuple:
         return typing.get_args(hint)[0], True
     return hint, False

@@ -129,7 +129,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(thalweg, tmp_path):
         (["plot", "OUT"], "holds no run"),
         (["plot"], "PATH"),
         (["list", "everything"], "takes no options"),
-        (["dance"], "unknown command 'dance'; known: run, resume, plot, reproduce"),
+        (["dance"], "unknown command 'dance'; known: run, resume, plot, table, reproduce"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(arguments, message, thalweg, tmp_path):

@@ -393,3 +393,17 @@ def test_a_folder_can_be_used_by_one_program_at_a_time(tmp_path):
         tw.Along(NETWORK, MEASUREMENTS, folder=tmp_path)
     along.measure(0, START)
     along.finish()
+
+
+def test_resume_says_what_to_do_with_a_run_of_ones_own(tmp_path, capsys):
+    with pytest.raises(RuntimeError):
+        kept(tmp_path / "run", interrupted_at(3, RuntimeError))
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert main(["resume", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "start that program again, with the same folder, and it goes on" in said
+    assert len(said.splitlines()) == 1
+    assert before == {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    kept(tmp_path / "run", iterates())
+    assert main(["resume", str(tmp_path / "run")]) == 0
+    assert "there is nothing to continue" in capsys.readouterr().out

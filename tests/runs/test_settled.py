@@ -8,7 +8,7 @@ from thalweg import results
 from thalweg.basics.settled import SETTLED
 from thalweg.descent import EigenStatus
 from thalweg.flow import Status
-from thalweg.runs.summary import judged
+from thalweg.runs.judged import judged
 
 
 def test_the_statuses_with_a_value_are_those_of_the_package():

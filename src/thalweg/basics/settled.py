@@ -6,6 +6,9 @@ import xarray as xr
 SETTLED = (0.0, 1.0, 7.0)
 """The statuses of flows with a value: converged, inaccurate, set-valued (`thalweg.flow.Status`)."""
 
+BELOW_LEVEL = 9.0
+"""The status of a truncated sharpness where there is nothing to measure."""
+
 CONVERGED = (0.0,)
 """The statuses of eigensolvers with a value."""
 

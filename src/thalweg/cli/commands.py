@@ -31,13 +31,16 @@ from thalweg.cli.mistakes import (
 from thalweg.cli.output import RunOutput
 from thalweg.cli.plot import plot
 from thalweg.cli.reproduce import reproduce
-from thalweg.display import Display, Lenient, display_of, lenient_streams, table
+from thalweg.cli.table import table
+from thalweg.display import Display, Lenient, display_of, lenient_streams
+from thalweg.display import table as end_of_run
 from thalweg.experiments import EXPERIMENTS, Experiment, Study
 from thalweg.runs.budget import Budget
 from thalweg.runs.claim import RunClaim
 from thalweg.runs.figure_options import FigureOptions
 from thalweg.runs.folder import RunFolder
 from thalweg.runs.interruption import Interruption, one_interrupt
+from thalweg.runs.jobs import Jobs
 from thalweg.runs.stored import experiment_of, is_run_of, stored
 
 _HELP = """\
@@ -54,6 +57,7 @@ commands:
                              its last checkpoint; the numbers are those of an uninterrupted run
   plot DIR                   draw DIR/figure.png from the stored results, also while the run goes on
   plot DIR DIR --out FIGURE  draw runs side by side
+  table DIR DIR              list runs: a row for each; --csv
   reproduce --out DIR        run the paper's three settings and judge its claims in a report;
                              --quick takes at most 3 minutes on two cores, --full is for a GPU
   explore                    move a step size, drag a start, and see what happens, in a browser
@@ -139,7 +143,8 @@ def _options(kind: type[Experiment]) -> Any:
         ("figure", FigureOptions),
     ]
     if not issubclass(kind, Study):  # which is computed in one go
-        parts.insert(1, ("budget", Budget))
+        parts.insert(1, ("jobs", Jobs))
+        parts.insert(2, ("budget", Budget))
     return dataclasses.make_dataclass("Options", parts, frozen=True, kw_only=True)
 
 
@@ -152,15 +157,16 @@ def _run(arguments: list[str]) -> int:
     kind = EXPERIMENTS[arguments[0]]
     description = (kind.__doc__ or "").partition("\n")[0]
     parsed = parse(_options(kind), arguments[1:], f"thalweg run {kind.name}", description)
-    budget = getattr(parsed, "budget", Budget())
-    return _run_experiment(parsed.experiment, parsed.output, budget, parsed.figure)
+    budget, jobs = getattr(parsed, "budget", Budget()), getattr(parsed, "jobs", Jobs())
+    return _run_experiment(parsed.experiment, parsed.output, jobs, budget, parsed.figure)
 
 
 def _run_experiment(
-    config: Experiment, output: RunOutput, budget: Budget, figure: FigureOptions
+    config: Experiment, output: RunOutput, jobs: Jobs, budget: Budget, figure: FigureOptions
 ) -> int:
     with caller_errors():  # before the seconds that importing JAX takes
         config.check()
+        config = jobs.part_of(config)
         output.check()
         budget.check()
         figure.check()
@@ -203,11 +209,14 @@ def _resume(arguments: list[str]) -> int:
     with caller_errors():
         options.budget.check()
         options.figure.check()
-        config = experiment_of(RunFolder.open(options.folder).read_config(), EXPERIMENTS)
+        opened = RunFolder.open(options.folder)
+        content = opened.read_config()
+        is_own = "measurements" in content and opened.summary.is_file()  # and so has finished
+        config = None if is_own else experiment_of(content, EXPERIMENTS)
     return _go_on(options, config)
 
 
-def _go_on(options: _ResumeOptions, config: Experiment) -> int:
+def _go_on(options: _ResumeOptions, config: Experiment | None) -> int:
     with display_of(options.folder) as show:
         _start_jax(config)
         return _continue(options, show)
@@ -260,7 +269,7 @@ def _execute(
             f"writing to {folder} failed ({reason(error)}): {remedy(error)}, then "
             f"{again} continues from the last checkpoint"
         ) from error
-    told = config.report(summary) if isinstance(config, Study) else table(summary)
+    told = config.report(summary) if isinstance(config, Study) else end_of_run(summary)
     show.say(f"{told}\nResults, summary and figure are in {folder}", sys.stdout)
     if not any(run["status"] == "stopped" for run in summary["runs"]):
         return 0
@@ -294,6 +303,10 @@ def _plot(arguments: list[str]) -> int:
     return plot(arguments, _print)
 
 
+def _table(arguments: list[str]) -> int:
+    return table(arguments, _print)
+
+
 def _reproduce(arguments: list[str]) -> int:
     return reproduce(arguments, _start_jax)
 
@@ -306,6 +319,7 @@ _COMMANDS = {
     "run": _run,
     "resume": _resume,
     "plot": _plot,
+    "table": _table,
     "reproduce": _reproduce,
     "explore": _explore,
     "list": _list,

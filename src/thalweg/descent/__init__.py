@@ -14,6 +14,7 @@ from thalweg.descent.measurements import Measurement, Quantity, Reading
 from thalweg.descent.run import Interrupted, Progress, Run
 from thalweg.descent.schedule import every, log_spaced
 from thalweg.descent.sharpness import EigenStatus, GFSSharpness, Sharpness
+from thalweg.descent.starts import Starts
 from thalweg.descent.truncated import TruncatedSharpness
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Run",
     "RunStatus",
     "Sharpness",
+    "Starts",
     "TruncatedSharpness",
     "descend",
     "every",

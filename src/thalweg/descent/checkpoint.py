@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from thalweg.descent.codec import Codec
 from thalweg.descent.measurements import Reading
 from thalweg.descent.sharpness import CHECKPOINT_TYPES
+from thalweg.descent.starts import one_of
 
 
 class RunStatus(StrEnum):
@@ -106,4 +107,5 @@ def read_checkpoint(path: str | os.PathLike[str], w0: PyTree) -> tuple[Checkpoin
 
 
 def _codec(w0: PyTree) -> Codec:
-    return Codec((Checkpoint, Outcome, Reading, RunStatus, *CHECKPOINT_TYPES), like=w0)
+    kinds = (Checkpoint, Outcome, Reading, RunStatus, *CHECKPOINT_TYPES)
+    return Codec(kinds, like=one_of(w0))

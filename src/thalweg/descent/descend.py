@@ -3,9 +3,9 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
-import numpy as np
 from jaxtyping import PyTree
 
 from thalweg.basics.activity import entered
@@ -18,15 +18,15 @@ from thalweg.descent.one_run import Descent
 from thalweg.descent.recorder import Recorder
 from thalweg.descent.run import Interrupted, Run
 from thalweg.descent.schedule import checked_count
+from thalweg.descent.starts import PlannedRun, Starts, StepSizes, planned_runs
 from thalweg.descent.updates import Optimizer, check_optimizer, update_for
-from thalweg.problems import FlatProblem, flatten
 
 
 def descend(
-    loss: Callable[[Any], Any],
-    w0: PyTree,
+    loss: Callable[[Any], Any] | Sequence[Callable[[Any], Any]],
+    w0: PyTree | Starts,
     *,
-    step_size: float | Sequence[float],
+    step_size: StepSizes,
     steps: int,
     measurements: Measurement | Sequence[Measurement] = (),
     optimizer: Optimizer | None = None,
@@ -42,11 +42,14 @@ def descend(
     Parameters
     ----------
     loss
-        A problem, or any callable from parameters to a scalar.
+        A problem, or any callable from parameters to a scalar; of several starts also a list, one
+        for each, as of data that depend on the seed.
     w0
-        The start: any pytree with floating-point arrays. Their dtype decides the precision.
+        The start: any pytree with floating-point arrays. Their dtype decides the precision. Or
+        several: `thalweg.Starts`.
     step_size
-        A positive number, or several: one run for each, from the same start.
+        A positive number, or several: one run for each, from the same start. Of several starts
+        these are the step sizes of each, or a list of lists has those of each by itself.
     steps
         The number of steps; iterates are numbered from 0 to `steps`.
     measurements
@@ -100,12 +103,10 @@ def descend(
     ('completed', array([4.]))
     """
     began = time.perf_counter()
-    step_sizes = _checked_step_sizes(step_size)
     steps = checked_count("steps", steps, least=0)
     loss_every = checked_count("loss_every", loss_every, least=1)
     measurements = as_list(measurements)
     check_names(measurements)
-    check_optimizer(optimizer, len(step_sizes))
     if not max_gradient_evaluations >= 0:
         raise ValueError(
             f"max_gradient_evaluations must be a number of at least 0, got "
@@ -116,17 +117,19 @@ def descend(
             raise TypeError(f"{name} must be callable, not {type(function).__name__}")
     if not isinstance(checkpoint, Checkpoint | None):
         raise TypeError(f"checkpoint must be a Checkpoint, not {type(checkpoint).__name__}")
-    flat, vector = flatten(loss, w0)
-    recorder = Recorder.scheduled(len(step_sizes), steps, loss_every, measurements)
+    planned, starts = planned_runs(loss, w0, step_size)
+    sizes = [one.step_size for one in planned]
+    check_optimizer(optimizer, len(set(sizes)))
+    recorder = Recorder.scheduled(len(planned), steps, loss_every, measurements)
     plain = optimizer is None
-    thresholds = [threshold_of(threshold, size, is_plain=plain) for size in step_sizes]
-    labels = Labels(step_sizes, thresholds, optimizer_name(optimizer))
-    forecast = Forecast(len(step_sizes), steps, recorder.schedules)
+    thresholds = [threshold_of(threshold, size, is_plain=plain) for size in sizes]
+    labels = Labels(sizes, thresholds, optimizer_name(optimizer), starts=starts)
+    forecast = Forecast([one.start for one in planned], steps, recorder.schedules)
     log = RunLog(recorder, labels, began, report, on_reading, max_gradient_evaluations, forecast)
     if checkpoint is not None:
         log.restore(checkpoint)
     with entered(report):
-        _make_runs(log, flat, flat.tree(vector), optimizer, steps, checkpoint)
+        _make_runs(log, planned, optimizer, steps, checkpoint)
     run = log.result(log.outcomes)
     if log.interrupt is not None:
         raise Interrupted(run) from log.interrupt
@@ -135,34 +138,19 @@ def descend(
 
 def _make_runs(
     log: RunLog,
-    flat: FlatProblem,
-    w: PyTree,
+    planned: list[PlannedRun],
     optimizer: Optimizer | None,
     steps: int,
     checkpoint: Checkpoint | None,
 ) -> None:
-    step_sizes = log.labels.step_sizes
-    while (number := len(log.outcomes)) < len(step_sizes):
+    update = cache(lambda size: update_for(optimizer, size))  # what it closes over is compiled
+    while (number := len(log.outcomes)) < len(planned):
+        problem, w, size, start = planned[number]
+        if checkpoint is None and number and start != planned[number - 1].start:
+            log.first_readings.clear()
         if log.outcomes and log.outcomes[-1].status is RunStatus.STOPPED:
             log.outcomes.append(Outcome(w, RunStatus.STOPPED, "The run was not begun.", 0))
             continue
-        size = step_sizes[number]
-        descent = Descent(flat.problem, update_for(optimizer, size), log, steps)
+        descent = Descent(problem, update(size), log, steps)
         log.outcomes.append(descent.descend(w, checkpoint))
         checkpoint = None
-
-
-def _checked_step_sizes(step_size: float | Sequence[float]) -> list[float]:
-    try:
-        sizes = np.atleast_1d(np.asarray(step_size, float))
-    except (TypeError, ValueError):
-        sizes = np.zeros(0)
-    if sizes.ndim > 1 or sizes.size == 0:
-        raise ValueError(f"step_size must be a number or a list of numbers, got {step_size!r}")
-    for size in sizes:
-        if not (math.isfinite(size) and size > 0):
-            raise ValueError(
-                f"step_size must be positive and finite, got {size:g}; choose one near "
-                "2 / sharpness to see the edge of stability"
-            )
-    return [float(size) for size in sizes]

@@ -13,15 +13,15 @@ STEPS = -1
 
 
 class Forecast:
-    """How long a descent will go on: `runs` of so many `steps`, measured at the `schedules`.
+    """How long a descent will go on: runs of so many `steps`, measured at the `schedules`.
 
-    At the start, which runs share, is measured once.
+    `starts` has the number of the start of each run; there, which runs share, is measured once.
 
     Whatever was done last is counted by `add`, with the seconds since the call before.
     """
 
-    def __init__(self, runs: int, steps: int, schedules: Sequence[NDArray[np.int64]]):
-        self.runs, self.steps, self.schedules = runs, steps, schedules
+    def __init__(self, starts: Sequence[int], steps: int, schedules: Sequence[NDArray[np.int64]]):
+        self.starts, self.steps, self.schedules = starts, steps, schedules
         self._taken: dict[int, tuple[float, int]] = {}  # seconds, and for how many
         self._last = working_time()
 
@@ -39,13 +39,12 @@ class Forecast:
 
         `None` where nothing like that has been done yet.
         """
-        later = self.runs - run - 1
+        later, later_starts = len(self.starts) - run - 1, self.starts[-1] - self.starts[run]
         total = 0.0
         pending = set(due[measured:])
         for what, schedule in enumerate(self.schedules):
-            count = (
-                int(np.sum(schedule > step)) + later * int(np.sum(schedule > 0)) + (what in pending)
-            )
+            count = int(np.sum(schedule > step)) + (what in pending)
+            count += later * int(np.sum(schedule > 0)) + later_starts * int(np.sum(schedule == 0))
             in_hand = flow is not None and what == due[measured]
             total += self._of_measurement(what, count, flow if in_hand else None)
         total += (self.steps - step + later * self.steps) * self._mean(STEPS)

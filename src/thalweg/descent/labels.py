@@ -63,6 +63,10 @@ class Labels:
             found[name] = ("run", list(numbers), described(f"number of the {name}"))
         return found
 
+    def start_of(self, run: int) -> str | None:
+        """Return how the start of a run is called, where there are several."""
+        return None if self.starts is None else f"{self.starts[0]} {self.starts[1][run]}"
+
     def axis(self) -> dict[str, Any]:
         """Return the attributes of an axis of steps."""
         return described(self.unit, f"{self.unit}s")

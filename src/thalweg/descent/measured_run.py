@@ -73,6 +73,8 @@ class RunLog:
     def axes(self) -> list[Any]:
         """What makes two runs the same."""
         sizes = np.nan_to_num(np.asarray(self.labels.step_sizes, float))  # NaN equals nothing
+        if self.labels.starts is not None:
+            sizes = np.stack([sizes, self.labels.starts[1]])
         return [sizes, self.recorder.loss_steps, *self.recorder.schedules]
 
     @property
@@ -188,7 +190,8 @@ class MeasuredRun:
         runs = len(log.labels.step_sizes)
         where = (self.number, runs, size, self.step, self.steps, self.loss, flow)
         saving = (partial(self.checkpoint, flow), log.dataset, self._seconds_left(flow))
-        return bool(log.report(Progress(*where, log.work, log.measurements_made, *saving)))
+        start = log.labels.start_of(self.number)
+        return bool(log.report(Progress(*where, log.work, log.measurements_made, *saving, start)))
 
     def _seconds_left(self, flow: FlowProgress | None) -> float | None:
         if (forecast := self.log.forecast) is None:

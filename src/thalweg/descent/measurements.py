@@ -162,7 +162,7 @@ def as_list(measurements: Any) -> list[Measurement]:
 
 def check_names(measurements: Sequence[Measurement]) -> None:
     """Raise a ValueError where two measurements, or one and the loop, use the same name."""
-    taken = {"run", "step", "step_size", "threshold", "loss"}
+    taken = {"run", "step", "step_size", "threshold", "loss", "seed", "start"}
     for measurement in measurements:
         check_schedule(measurement)
         # A variable may have the name of its own measurement: the dimension is `<name>_step`.

@@ -39,6 +39,8 @@ class Progress:
         the descent goes on when the report returns.
     dataset
         Returns everything measured so far, as `Run.dataset` will be; also to be called at once.
+    start
+        How the start of the run in hand is called, where there are several: "seed 3".
     """
 
     run: int
@@ -53,9 +55,11 @@ class Progress:
     checkpoint: Callable[[], Checkpoint] | None = None
     dataset: Callable[[], xr.Dataset] | None = None
     seconds_left: float | None = None
+    start: str | None = None
 
     def __str__(self) -> str:
-        known = "" if math.isnan(self.step_size) else f"step size {self.step_size:g}, "
+        known = "" if self.start is None else f"{self.start}, "
+        known += "" if math.isnan(self.step_size) else f"step size {self.step_size:g}, "
         said = f"{known}step {self.step} of {self.steps}, loss {self.loss:.3g}"
         return said if self.flow is None else f"{said}, {self.flow}"
 
@@ -81,12 +85,13 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Run:
-    """What `descend` returns. Every list has one entry for each step size.
+    """What `descend` returns. Every list has one entry for each start and step size.
 
     Attributes
     ----------
     dataset
-        Dimension `run` first, with coordinates `step_size` and `threshold`; `loss(run, step)`; the
+        Dimension `run` first, with coordinates `step_size` and `threshold`, and `seed` or `start`
+        where there are several; `loss(run, step)`; the
         variables of each measurement on `(run, <name>_step)`. NaN where a run did not get.
     w
         The last parameters reached.

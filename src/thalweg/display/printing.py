@@ -12,31 +12,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from thalweg.runs.wording import describe_number, describe_rise
+from thalweg.runs.wording import aligned, describe_number, describe_rise, run_name
 
 
 def table(summary: dict[str, Any]) -> str:
     """Return the few lines that are printed at the end."""
-    other = _other_than_gfs(summary["runs"][0])
+    runs = summary["runs"]
+    other = _other_than_gfs(runs[0])
+    starts = [kind for kind in ("seed", "start") if kind in runs[0]]
     limit = "GFS sharpness" if other is None else f"{other} sharpness"
     head = ("step size", "2/η", "steps", "status", "loss", "sharpness", limit, "verdict")
-    rows = [head, *(_row(run) for run in summary["runs"])]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
-    rises = [(run, describe_rise(_of_limit(run)["monotonicity"])) for run in summary["runs"]]
-    described = [f"step size {run['step_size']:g}, {limit}: {rise}" for run, rise in rises if rise]
-    advice = [
-        f"step size {run['step_size']:g}: {a}" for run in summary["runs"] for a in run["advice"]
-    ]
+    rows = ([*(str(run[kind]) for kind in starts), *_row(run)] for run in runs)
+    lines = aligned([[*starts, *head], *rows])
+    rises = [(run, describe_rise(_of_limit(run)["monotonicity"])) for run in runs]
+    described = [f"{run_name(run)}, {limit}: {rise}" for run, rise in rises if rise]
+    advice = [f"{run_name(run)}: {a}" for run in runs for a in run["advice"]]
     work = (
         f"{summary['seconds']:.1f} s, {summary['gradient_evaluations']:,.0f} gradient evaluations"
     )
     certificates = [
-        f"\nCertificate, step size {run['step_size']:g}:\n{run['certificate']['text']}"
-        for run in summary["runs"]
+        f"\nCertificate, {run_name(run)}:\n{run['certificate']['text']}"
+        for run in runs
         if "certificate" in run
     ]
-    return "\n".join(line.rstrip() for line in (*lines, *described, *advice, work, *certificates))
+    return "\n".join([*lines, *described, *advice, work, *certificates])
 
 
 def _row(run: dict[str, Any]) -> tuple[str, ...]:

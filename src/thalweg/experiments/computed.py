@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from thalweg.basics.checks import Count
-from thalweg.runs.experiment import DescentExperiment
+from thalweg.runs.seeded import SeededExperiment
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkExperiment(DescentExperiment):
+class NetworkExperiment(SeededExperiment):
     """Gradient descent on a network.
 
     Attributes

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from thalweg.basics.checks import Natural, Width
+from thalweg.basics.checks import Width
 from thalweg.experiments.computed import NetworkExperiment
 
 
@@ -17,8 +17,6 @@ class DigitsMLP(NetworkExperiment):
         Number of images, the first of the 1,797.
     widths
         Numbers of units of the hidden layers.
-    seed
-        Seed of the random start (an integer of at least 0).
     """
 
     name: ClassVar[str] = "digits-mlp"
@@ -32,7 +30,6 @@ class DigitsMLP(NetworkExperiment):
     gfs_also: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
     samples: int = 300
     widths: tuple[Width, ...] = (64, 64)
-    seed: Natural = 0
 
     @property
     def title(self) -> str:
@@ -51,5 +48,5 @@ class DigitsMLP(NetworkExperiment):
 
         x, y = digits(self.samples)
         widths = (x.shape[1], *self.widths, y.shape[1])
-        w = init_if_fits(lambda: mlp_init(jax.random.key(self.seed), widths))
+        w = init_if_fits(lambda: mlp_init(jax.random.key(self.one_seed), widths))
         return self.placed(Supervised(mlp, x, y), w)

@@ -57,14 +57,13 @@ class _Network(NetworkExperiment):
         sharpness is measured in place of the GFS sharpness.
     level
         The loss level of the truncated sharpness, below the losses of the run.
-    seed
-        Seed of the random start.
     data_seed
         Seed of the choice of images.
     """
 
     name: ClassVar[str] = "network"
     summary: ClassVar[str] = "mlp, vgg, resnet or transformer on digits, MNIST, CIFAR-10 (minutes)"
+    chooses_step_sizes: ClassVar[bool] = True
 
     architectures: ClassVar[Mapping[str, type[Architecture]]]
     architecture: str
@@ -79,14 +78,13 @@ class _Network(NetworkExperiment):
     image_size: int | None = None
     loss: Literal["squared", "cross-entropy"] = "squared"
     level: Positive = 0.01
-    seed: Natural = 0
     data_seed: Natural = 0
 
     def check(self) -> None:
-        """As for every descent, but that step sizes may be relative or left out; and the sizes."""
+        """As for every descent with seeds, and the sizes."""
         if self.step_size and self.relative_step_size:
             raise ValueError("step_size and relative_step_size contradict each other: give one")
-        NetworkExperiment.check(replace(self, step_size=self.step_size or (1.0,)))
+        super().check()
         self.chosen.check()
 
     @property
@@ -120,7 +118,7 @@ class _Network(NetworkExperiment):
         images = load_images(self.data, self.data_dir)
         x, y = training_data(images, self.samples, self.image_size, self.data_seed)
         network, image, outputs = self.chosen, x.shape[1:], y.shape[1]
-        start = init_if_fits(lambda: network.init(jax.random.key(self.seed), image, outputs))
+        start = init_if_fits(lambda: network.init(jax.random.key(self.one_seed), image, outputs))
         problem = Supervised(
             partial(network.predict, activation=ACTIVATIONS[self.activation]),
             x,

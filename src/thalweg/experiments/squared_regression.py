@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from thalweg.basics.checks import Count, Depth, Natural, Positive
+from thalweg.basics.checks import Count, Depth, Positive
 from thalweg.basics.memory import check_fits
-from thalweg.runs.experiment import DescentExperiment
+from thalweg.runs.seeded import SeededExperiment
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +15,7 @@ SAMPLES, DIMENSION, NONZERO = 20, 40, 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class SquaredRegressionExperiment(DescentExperiment):
+class SquaredRegressionExperiment(SeededExperiment):
     """Squared regression <u∘u - v∘v, x>, solved through its convex dual.
 
     Attributes
@@ -36,11 +36,12 @@ class SquaredRegressionExperiment(DescentExperiment):
     depth
         The power of u and v: 2 is squared regression, more are deeper diagonal networks.
     seed
-        Seed of random data and starts (an integer of at least 0).
+        Seed of random data and starts (an integer of at least 0). Several are several of both.
     """
 
     name: ClassVar[str] = "squared-regression"
     summary: ClassVar[str] = "a diagonal linear network, closed form by convex dual (seconds)"
+    data_are_seeded: ClassVar[bool] = True
 
     # From the default start the GFS sharpness is 4.99, above the threshold 2.78.
     step_size: tuple[float, ...] = (0.72,)
@@ -53,7 +54,6 @@ class SquaredRegressionExperiment(DescentExperiment):
     nonzero: Count | None = None
     scale: Positive = 0.3
     depth: Depth = 2
-    seed: Natural = 0
 
     @property
     def title(self) -> str:
@@ -88,7 +88,7 @@ class SquaredRegressionExperiment(DescentExperiment):
 
         from thalweg.diagonal import DiagonalNetwork, SquaredRegression
 
-        random = np.random.default_rng(self.seed)
+        random = np.random.default_rng(self.one_seed)
         x, y = self._inputs_and_targets(random)
         ends = (0.9, 1.1) if self.data == "random" else (1.0, 1.0)
         u, v = self.scale * random.uniform(*ends, (2, x.shape[1]))

@@ -8,10 +8,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from thalweg.basics.settled import settled
+from thalweg.basics.settled import BELOW_LEVEL, settled
 
 _PLAIN = "gradient descent"
-_BELOW_LEVEL = 9  # no flow at all: nothing to measure, and nothing that failed
 _LEFT = 1e3
 """A run has left once its loss is this many times that at the start, or 1 if that is larger, and it
 never comes back: a run that diverges ends at a million times that, or at what is not finite."""
@@ -86,7 +85,7 @@ class OneRun:
         errors = unknown if name == "sharpness" else column(f"{variable}_error")
         status, is_value = column(f"{name}_status"), np.isfinite(values.values)
         hollow = is_value & ((np.isfinite(status) & (status != 0)) | ~np.isfinite(errors))
-        failed = np.isfinite(status) & (status != _BELOW_LEVEL) & ~is_value
+        failed = np.isfinite(status) & (status != BELOW_LEVEL) & ~is_value
         return Measured(
             steps=data[str(values.dims[0])].values,
             values=values.values / self.unit,

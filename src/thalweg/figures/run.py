@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from thalweg.basics.run_axis import as_runs
 from thalweg.figures.grid import LABELS, beneath, beside
 from thalweg.figures.layout import Layout, title_of
 from thalweg.figures.measured import flows_of, runs_of, variable_of
@@ -40,7 +41,8 @@ def plot_run(dataset: xr.Dataset, layout: Layout | None = None) -> Figure:
         `(run, truncated_step)`, called as its attributes `label` and `symbol` say; coordinates
         `step_size(run)`, `threshold(run)`, and `depth(run)` where runs differ in it. A quantity
         that is absent has no panel. `mark_run`, `mark_step`, `mark_label` on `(mark)`, if there
-        are any: steps to be pointed out, as numbered vertical lines. The attribute `title`.
+        are any: steps to be pointed out, as numbered vertical lines. The attribute `title`. Where
+        there are other dimensions, as `seed` of `xr.concat`, a run is one entry of each.
     layout
         Width, title, axis of steps.
 
@@ -54,6 +56,7 @@ def plot_run(dataset: xr.Dataset, layout: Layout | None = None) -> Figure:
     ValueError
         If none of these quantities is in the dataset.
     """
+    dataset = as_runs(dataset)
     known = ("loss", "sharpness", *map(variable_of, flows_of(dataset)))
     if not any(name in dataset for name in known):
         raise ValueError(f"the dataset has none of {', '.join(known)}: nothing to draw")

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from thalweg.basics.run_axis import as_runs
 from thalweg.figures.grid import LABELS, beside
 from thalweg.figures.layout import Layout
 from thalweg.figures.limits import make_room, sharpness_limits, span_steps
@@ -73,7 +74,7 @@ def _runs(datasets: Mapping[str, xr.Dataset]) -> list[OneRun]:
     if not datasets:
         raise ValueError("there is nothing to draw: give the results of one run or more")
     found = []
-    for name, dataset in datasets.items():
+    for name, dataset in ((name, as_runs(one)) for name, one in datasets.items()):
         if "loss" not in dataset or "run" not in dataset.dims:
             raise ValueError(f"{name} has no runs with a loss: nothing to draw beside others")
         runs = runs_of(dataset)

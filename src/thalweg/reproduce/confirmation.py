@@ -9,7 +9,7 @@ import xarray as xr
 from thalweg import descent, flow
 from thalweg.flow.solution import Status
 from thalweg.runs.experiment import DescentExperiment
-from thalweg.runs.summary import judged
+from thalweg.runs.judged import judged
 
 TIGHTER = 0.1
 """The accuracy asked for, relative to that of the run."""

@@ -9,3 +9,4 @@ from .folder import RunFolder as RunFolder
 from .results import Run as Run
 from .results import load as load
 from .results import settled as settled
+from .rows import table as table

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -107,9 +107,42 @@ class DescentExperiment(Experiment):
     max_flow_seconds: Positive | None = None
     relative_step_size: tuple[Positive, ...] = ()
 
+    chooses_step_sizes: ClassVar[bool] = False
+    """Whether step sizes may be left out, since `resolved` chooses them."""
+
     @abstractmethod
     def build(self) -> tuple[Any, Any]:
         """Return the problem and the start."""
+
+    def starts(self) -> tuple[Any, Any]:
+        """Return the problem and the start, or all of several, as `descend` takes them."""
+        return self.build()
+
+    def step_sizes(self) -> Any:
+        """Return the step sizes of each start, as `descend` takes them."""
+        return self.step_size
+
+    @property
+    def runs(self) -> int:
+        """How many runs there are, as far as that is known."""
+        return len(self.step_size or self.relative_step_size or (1.0,))
+
+    def part(self, index: int, of: int) -> Self:
+        """Return every `of`-th of the runs from number `index` on: what one of `of` jobs does.
+
+        >>> from thalweg.experiments import DigitsMLP
+        >>> whole = DigitsMLP(seed=(0, 1, 2), step_size=(0.1, 0.2))
+        >>> [(one.seed, one.step_size) for one in (whole.part(index, 4) for index in range(4))]
+        [((0, 2), (0.1, 0.1)), ((0, 2), (0.2, 0.2)), ((1,), (0.1,)), ((1,), (0.2,))]
+        """
+        if self.step_size:
+            return replace(self, step_size=part_of(self.step_size, index, of))
+        sizes = part_of(self.relative_step_size, index, of)
+        return replace(self, relative_step_size=sizes)
+
+    def settled(self, problem: Any, start: Any, announce: Callable[[str], None]) -> Self:
+        """Return what `resolved` does, for all starts."""
+        return self.resolved(problem, start, announce)
 
     def resolved(self, problem: Any, start: Any, announce: Callable[[str], None]) -> Self:
         """Return this configuration with all that was left open decided, by `problem` and `start`.
@@ -160,11 +193,20 @@ class DescentExperiment(Experiment):
     def check(self) -> None:
         """As for every experiment, and that there are step sizes and room for the results."""
         super().check()
-        if not (self.step_size or self.relative_step_size):
+        if not (self.step_size or self.relative_step_size or self.chooses_step_sizes):
             raise ValueError("step_size is empty: give at least one positive number")
         values = 1 + 3 / self.sharpness_every + 6 / (self.gfs_every or self._usual_every)
         check_fits(
-            BYTES_A_RESULT * len(self.step_size or self.relative_step_size) * self.steps * values,
+            BYTES_A_RESULT * self.runs * self.steps * values,
             "the results",
             "choose fewer steps or step sizes",
         )
+
+
+def part_of(runs: Sequence[Any], index: int, of: int) -> tuple[Any, ...]:
+    """Return every `of`-th of some runs from number `index` on, or raise a ValueError."""
+    if not 0 <= index < of:
+        raise ValueError(f"index must be from 0 to {of - 1}, of being {of}, got {index}: change it")
+    if of > len(runs):
+        raise ValueError(f"there is nothing to do for {of} jobs, but for {len(runs)}: lower of")
+    return tuple(runs[index::of])

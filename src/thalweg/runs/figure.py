@@ -38,6 +38,8 @@ def save_side_by_side(
 ) -> list[Path]:
     """Draw the runs in several folders, a column for each, called as the folder is.
 
+    Where two have one name, columns are called by paths.
+
     The figure is written to `out`, with the endings of its formats, which are returned.
 
     Raises
@@ -45,11 +47,15 @@ def save_side_by_side(
     FileExistsError
         If there is such a file, and `overwrite` is false.
     ValueError
-        Where there is nothing that can be drawn, or two folders have one name; and as `load`.
+        Where there is nothing that can be drawn, or a folder is given twice; and as `load`.
     """
-    datasets = {folder.resolve().name: load(folder).dataset for folder in folders}
-    if len(datasets) < len(folders):
-        raise ValueError("two of the folders have the same name, which is that of a column")
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder in folders]
+    if len(set(names)) < len(names):
+        raise ValueError("a folder is given twice, but a column is called as its folder is")
+    read = (load(folder).dataset for folder in folders)
+    datasets = dict(zip(names, read, strict=True))
     paths = [out.with_name(f"{out.name}.{name}") for name in options.formats]
     for path in paths:
         if path.exists() and not overwrite:

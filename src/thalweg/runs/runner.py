@@ -12,6 +12,7 @@ import xarray as xr
 
 from thalweg import descent
 from thalweg.basics.activity import doing, entered
+from thalweg.descent.starts import each_start
 from thalweg.problems import COST
 from thalweg.runs.budget import Budget
 from thalweg.runs.claim import RunClaim
@@ -184,12 +185,12 @@ def prepare_claimed(
         if not isinstance(config, DescentExperiment):
             return Prepared(config, claim, began)
         with doing("building the problem"):
-            problem, start = config.build()
-            loss = float(problem(start))
-        if not math.isfinite(loss):
-            raise ValueError(f"the loss at the start is {loss}: choose a smaller start")
+            problem, start = config.starts()
+            losses = [float(one(w)) for one, w in each_start(problem, start)]
+        if unusable := [loss for loss in losses if not math.isfinite(loss)]:
+            raise ValueError(f"the loss at the start is {unusable[0]}: choose a smaller start")
         with doing("choosing step sizes"):
-            config = config.resolved(problem, start, announce)
+            config = config.settled(problem, start, announce)
         return Prepared(config, claim, began, problem, start)
 
 
@@ -296,7 +297,7 @@ class Prepared:
             result = descent.descend(
                 self.problem,
                 self.start,
-                step_size=config.step_size,
+                step_size=config.step_sizes(),
                 steps=config.steps,
                 measurements=config.measurements(),
                 report=watch,

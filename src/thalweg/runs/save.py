@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from thalweg.basics.run_axis import as_runs
 from thalweg.descent import Run, RunStatus
 from thalweg.runs.along_folder import write_run
 from thalweg.runs.claim import RunClaim
@@ -26,7 +27,7 @@ def save(
     ----------
     run
         What `descend` or `measure_along` returned, an `Along`, or a dataset of such, as of several
-        runs concatenated along `run`.
+        runs concatenated along `run` or `seed`.
     folder
         Where it goes; made if it does not exist. `thalweg.load(folder)` reads it.
     name
@@ -63,6 +64,7 @@ def save(
 
 def _of_dataset(dataset: xr.Dataset) -> Run:
     """Return the run of a dataset, of which no more is known than what it holds."""
+    dataset = as_runs(dataset)
     if "run" not in dataset.dims or "loss" not in dataset or "step_size" not in dataset:
         raise TypeError(
             "the dataset is none of runs: it needs loss(run, step) and step_size(run), as that of "

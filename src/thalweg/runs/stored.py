@@ -11,7 +11,7 @@ from thalweg.runs.experiment import Experiment
 from thalweg.runs.folder import CONFIG, RunFolder
 from thalweg.runs.strict_json import as_read
 
-SIZES = {"step_size", "relative_step_size"}
+SIZES = {"step_size", "relative_step_size", "paired"}
 
 
 def stored(config: Experiment) -> dict[str, Any]:
@@ -32,6 +32,11 @@ def experiment_of(content: Mapping[str, Any], known: Mapping[str, type[Experimen
     7
     """
     options = dict(content)
+    if "measurements" in options:
+        raise ValueError(
+            "the run is one that a program of yours measures (thalweg.Along, measure_along): start "
+            "that program again, with the same folder, and it goes on from there"
+        )
     name = options.pop("experiment", None)
     if not isinstance(name, str) or name not in known:
         raise ValueError(f"the configuration names no known experiment but {name!r}")
@@ -47,14 +52,18 @@ def experiment_of(content: Mapping[str, Any], known: Mapping[str, type[Experimen
 def is_run_of(config: Experiment, folder: Path, known: Mapping[str, type[Experiment]]) -> bool:
     """Whether a folder holds a run, which then is that of this configuration.
 
-    Step sizes that were left to be chosen, or relative, are the numbers that they became. Raises a
-    ValueError that names an option where it is the run of another configuration.
+    Step sizes that were left to be chosen, or relative, are the numbers that they became, each
+    paired with its seed. Raises a ValueError that names an option where it is the run of another
+    configuration.
     """
     if not (folder / CONFIG).is_file():
         return False
     asked = stored(config)
     there = stored(experiment_of(RunFolder.open(folder).read_config(), known))
     chosen = set() if asked.get("step_size") and not asked.get("relative_step_size") else SIZES
+    for one in (asked, there):
+        if chosen and isinstance(one.get("seed"), list):
+            one["seed"] = list(dict.fromkeys(one["seed"]))
     for name in asked.keys() | there.keys():
         if asked.get(name) != there.get(name) and name not in chosen:
             raise ValueError(

@@ -9,12 +9,20 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from thalweg import descent
-from thalweg.basics.settled import CONVERGED, SETTLED, settled
+from thalweg.basics.settled import CONVERGED
 from thalweg.flow.solution import Status
-from thalweg.verdict import Monotonicity, monotonicity
-
-GFS = descent.GFSSharpness().name
-"""The measurement whose numbers stand at the top of `summary.json`; others have a name there."""
+from thalweg.runs.judged import (
+    GFS,
+    flow_numbers,
+    flows_of,
+    judged,
+    known_number,
+    last_known,
+    measured_number,
+    measured_of,
+    start_of,
+)
+from thalweg.verdict import monotonicity
 
 
 def summarise(experiment: str, run: descent.Run) -> dict[str, Any]:
@@ -43,13 +51,14 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
         advice += _advice(data, "sharpness", descent.EigenStatus, "Sharpness at")
     gfs, unconverged, of_flows = _of_flows(data, GFS)
     entry: dict[str, Any] = {
-        "step_size": _number(data["step_size"]),
-        "threshold": _number(data["threshold"]),
+        **start_of(data),
+        "step_size": known_number(data["step_size"]),
+        "threshold": known_number(data["threshold"]),
         "steps": run.steps[number],
         "status": status.value,
         "final": {
-            "loss": _last(data["loss"]),
-            "sharpness": _final(data, "sharpness", "sharpness_status", CONVERGED),
+            "loss": last_known(data["loss"]),
+            "sharpness": measured_number(data, "sharpness", "sharpness_status", CONVERGED),
             "gfs_sharpness": gfs["sharpness"],
             "gfs_sharpness_error": gfs["sharpness_error"],
         },
@@ -70,12 +79,6 @@ def _of_run(run: descent.Run, number: int) -> dict[str, Any]:
     return entry
 
 
-def flows_of(data: xr.Dataset) -> list[str]:
-    """Return the measurements of flows: the names with a `<name>_sharpness` and `<name>_status`."""
-    names = sorted(str(axis).removesuffix("_step") for axis in data.dims)
-    return [name for name in names if {f"{name}_sharpness", f"{name}_status"} <= set(data)]
-
-
 _Statuses = Status | descent.EigenStatus
 
 
@@ -85,25 +88,13 @@ def _of_flows(data: xr.Dataset, name: str) -> tuple[dict[str, Any], int, list[st
     The entry holds the final value, if it has settled, and the verdict; where nothing was measured,
     nothing is known.
     """
-    entry: dict[str, Any] = {"sharpness": None, "sharpness_error": None}
+    entry: dict[str, Any] = flow_numbers(data, name)
     if f"{name}_status" not in data:
         return entry | {"monotonicity": monotonicity([], []).summary()}, 0, []
-    found = {key: _final(data, f"{name}_{key}", f"{name}_status", SETTLED) for key in entry}
-    if None not in found.values():
-        entry |= found
-    measured = _measured(data, name)
+    measured = measured_of(data, name)
     unconverged = int((measured[f"{name}_status"] != Status.CONVERGED).sum())
     advice = _advice(measured, name, Status, "Gradient flow from")
     return entry | {"monotonicity": judged(data, name).summary()}, unconverged, advice
-
-
-def judged(data: xr.Dataset, name: str = GFS) -> Monotonicity:
-    """Return what is known of the monotonicity of `<name>_sharpness` along one run."""
-    measured = _measured(data, name)
-    values = settled(measured, f"{name}_sharpness")
-    errors, steps = measured[f"{name}_sharpness_error"], measured[f"{name}_step"]
-    falls, fall_errors = (measured.get(f"{name}_{known}") for known in ("fall", "fall_error"))
-    return monotonicity(values, errors, at=steps, falls=falls, fall_errors=fall_errors)
 
 
 def with_rises(dataset: xr.Dataset, summary: dict[str, Any]) -> xr.Dataset:
@@ -126,26 +117,6 @@ def with_rises(dataset: xr.Dataset, summary: dict[str, Any]) -> xr.Dataset:
     return dataset.assign(found)
 
 
-def _measured(data: xr.Dataset, name: str) -> xr.Dataset:
-    """Return one run where `<name>_sharpness` was measured, settled or not."""
-    return data.sel({f"{name}_step": data[f"{name}_status"].notnull()})
-
-
-def _final(
-    data: xr.Dataset, variable: str, status: str, with_value: Sequence[float]
-) -> float | None:
-    """Return what was measured last; `None` if that has not settled, or if nothing was measured.
-
-    Below the level of a truncated sharpness there is nothing to measure.
-    """
-    if status not in data:
-        return None
-    codes, values = data[status].values, data[variable].values
-    last = np.flatnonzero(np.isfinite(codes) & (codes != Status.BELOW_LEVEL))[-1:]
-    known = values[last][np.isin(codes[last], with_value) & np.isfinite(values[last])]
-    return float(known[0]) if known.size else None
-
-
 def _advice(data: xr.Dataset, name: str, kind: type[_Statuses], what: str) -> list[str]:
     """Return a sentence for every way in which a measurement did not converge, with the steps."""
     codes, steps = data[f"{name}_status"].values, data[f"{name}_step"].values
@@ -159,13 +130,3 @@ def _listed(steps: NDArray[Any] | Sequence[int]) -> str:
     shown = ", ".join(str(step) for step in steps[:5])
     more = f" and {len(steps) - 5} more" if len(steps) > 5 else ""
     return f"step{'s' if len(steps) > 1 else ''} {shown}{more}"
-
-
-def _last(values: xr.DataArray) -> float | None:
-    """Return the last number that is known."""
-    known = values.values[np.isfinite(values.values)]
-    return float(known[-1]) if known.size else None
-
-
-def _number(value: xr.DataArray) -> float | None:
-    return float(value) if math.isfinite(float(value)) else None

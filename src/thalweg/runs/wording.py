@@ -1,6 +1,6 @@
 """What a summary says, in words: for what is printed and for the report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -44,9 +44,33 @@ def describe_run(run: Mapping[str, Any]) -> str:
     )
 
 
-def describe_number(value: float | None, form: str) -> str:
+def describe_number(value: float | None, form: str, unknown: str = "unknown") -> str:
     """Return a number in a format, or that it is not known."""
-    return "unknown" if value is None else format(value, form)
+    return unknown if value is None else format(value, form)
+
+
+def run_name(run: Mapping[str, Any]) -> str:
+    """Return how a run is called, from its entry in `summary.json`.
+
+    >>> run_name({"seed": 3, "step_size": 0.25})
+    'seed 3, step size 0.25'
+    """
+    start = [f"{kind} {run[kind]}" for kind in ("seed", "start") if kind in run]
+    size = run["step_size"]
+    return ", ".join([*start, *([] if size is None else [f"step size {size:g}"])])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a line for each row, with columns of equal width.
+
+    >>> aligned([["step", "loss"], ["10", "0.5"]])
+    ['step  loss', '10    0.5']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def _share(change: Mapping[str, Any]) -> str:
