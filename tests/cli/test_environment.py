@@ -87,7 +87,7 @@ def test_several_devices_give_the_numbers_of_one(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert (resumed.returncode, resumed.stderr) == (0, "")
+    assert resumed.returncode == 0, resumed.stderr
 
 
 @pytest.mark.slow
