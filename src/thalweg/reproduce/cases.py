@@ -54,27 +54,27 @@ _DIABETES = Case(
     "diabetes",
     "Squared regression, real data",
     "A diagonal linear network on scikit-learn's diabetes data, which it cannot fit.",
-    SquaredRegressionExperiment(data="diabetes", step_size=(0.42,), steps=12_000, gfs_every=20),
+    SquaredRegressionExperiment(
+        data="diabetes", step_size=(0.42,), steps=30_000, gfs_every=50, sharpness_every=5
+    ),
     2e5,
 )
 # On images of 8 × 8 pixels. From starts of this scale no residual is far slower than the others,
 # and runs of this length settle.
-_SIXTY: dict[str, Any] = {"samples": 60, "steps": 15_000, "sharpness_every": 50}
+_SIXTY: dict[str, Any] = {"samples": 60, "steps": 10_000, "sharpness_every": 50}
 # The step sizes of networks: one below the edge of stability and two that reach it.
 _SMALL_NETWORK = Case(
     "mlp-small",
-    "Fully connected network, 50 images",
-    "A tanh network of two hidden layers of 32 units on handwritten digits. The flows are "
+    "Fully connected network, 60 images",
+    "A tanh network of two hidden layers of 64 units on handwritten digits. The flows are "
     "integrated, with error bars.",
     Network(
         architecture="mlp",
-        init_scale=0.5,
-        step_size=(0.25, 0.5, 0.6),
-        steps=3000,
-        sharpness_every=10,
-        gfs_every=250,
+        widths=(64, 64),
+        step_size=(0.1, 0.18, 0.21),
+        **_SIXTY | {"steps": 4000},
     ),
-    9e4,
+    8e4,
 )
 _NETWORK = Case(
     "mlp",
@@ -82,7 +82,7 @@ _NETWORK = Case(
     "A tanh network of two hidden layers of 64 units on handwritten digits. The flows are "
     "integrated, with error bars.",
     DigitsMLP(),
-    1.4e5,
+    2.1e5,
 )
 _ARCHITECTURES = [
     Case(
@@ -107,7 +107,7 @@ _ARCHITECTURES = [
             dense=(128,),
             init_scale=1.5,
             step_size=(0.05, 0.14, 0.17),
-            **_SIXTY,
+            **_SIXTY | {"steps": 15_000},
         ),
         8e4,
     ),
@@ -133,7 +133,7 @@ _ARCHITECTURES = [
             widths=(32,),
             patch=4,
             step_size=(0.035, 0.1, 0.13),
-            **_SIXTY,
+            **_SIXTY | {"steps": 15_000},
         ),
         8e4,
     ),
