@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from bad_inputs import snapshot, thalweg
 from run_folders import assert_same, numbers
 from thalweg import cli, results
+from thalweg.experiments import Scalar
 from thalweg.runs import interruption
 from thalweg.runs.interruption import one_interrupt
 from thalweg.runs.lock import Lock
@@ -31,6 +33,18 @@ def test_a_budget_has_its_exit_code_and_the_same_command_ends_the_run(tmp_path):
     code, out, err = thalweg(*RUN, "--resume", "--out", tmp_path / "run")
     assert (code, err) == (0, "")
     assert "there is nothing to continue" in out
+
+
+def test_seconds_are_those_of_setting_up_too(tmp_path, monkeypatch):
+    build = Scalar.build
+
+    def slowly(self):
+        time.sleep(0.7)
+        return build(self)
+
+    monkeypatch.setattr(Scalar, "build", slowly)
+    assert thalweg("run", "scalar", "--steps", 2, "--out", tmp_path / "run")[0] == 0
+    assert results.load(tmp_path / "run").summary["seconds"] > 0.7
 
 
 def test_resume_names_the_budget_code_too(tmp_path):

@@ -5,9 +5,10 @@ resumed already.
 """
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from thalweg.runs.folder import RunFolder
@@ -22,6 +23,7 @@ class RunClaim:
     _lock: Lock
     has_written: bool = False  # the configuration is that of this claim, not an earlier one
     has_begun: bool = False  # from then on, what the run has written is kept
+    began: float = field(default_factory=time.monotonic)
 
     @classmethod
     def of_new_run(

@@ -293,6 +293,7 @@ class Prepared:
             return stopping
 
         interrupt: descent.Interrupted | None = None
+        set_up = time.monotonic() - self.claim.began
         try:
             result = descent.descend(
                 self.problem,
@@ -307,6 +308,7 @@ class Prepared:
         except descent.Interrupted as caught:
             interrupt, result = caught, caught.run
         summary = summarise(config.name, result)
+        summary["seconds"] += set_up
         dataset, summary = config.conclude(with_rises(result.dataset, summary), summary)
         self._write(dataset, summary, figure)
         if descent.RunStatus.STOPPED not in result.status:
@@ -319,13 +321,12 @@ class Prepared:
         return summary
 
     def _compute(self, config: Study, figure: FigureOptions) -> dict[str, Any]:
-        began = time.perf_counter()
         with doing("computing"):
             dataset, runs = config.compute()
         summary = {
             "experiment": config.name,
             "runs": runs,
-            "seconds": time.perf_counter() - began,
+            "seconds": time.monotonic() - self.claim.began,
             "gradient_evaluations": sum(run["gradient_evaluations"] for run in runs),
         }
         self._write(dataset, summary, figure)
