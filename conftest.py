@@ -3,7 +3,12 @@
 from importlib.util import find_spec
 
 NEED = {
-    "torch": ["src/thalweg/torch/*", "src/thalweg/torch", "tests/torch_models.py"],
+    "torch": [
+        "src/thalweg/torch/*",
+        "src/thalweg/torch",
+        "tests/torch_models.py",
+        "benchmarks/translations.py",
+    ],
     "bokeh": [
         *(f"src/thalweg/explore/{name}.py" for name in ("network_view", "panels")),
         *(f"src/thalweg/explore/{name}.py" for name in ("scalar_view", "server")),
