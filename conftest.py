@@ -10,7 +10,7 @@ NEED = {
         "benchmarks/translations.py",
     ],
     "bokeh": [
-        *(f"src/thalweg/explore/{name}.py" for name in ("network_view", "panels")),
+        *(f"src/thalweg/explore/{name}.py" for name in ("network_view", "page", "panels")),
         *(f"src/thalweg/explore/{name}.py" for name in ("scalar_view", "server")),
     ],
 }

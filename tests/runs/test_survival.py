@@ -216,7 +216,7 @@ def test_nothing_that_takes_long_is_imported_before_the_configuration_is_written
 import os, sys
 from thalweg import cli
 from thalweg.cli import commands
-def look():
+def look(*_):
     slow = {"jax", "xarray", "numpy"} & set(sys.modules)
     os.write(1, repr((os.listdir(sys.argv[-1]), [*slow])).encode())
     os._exit(0)

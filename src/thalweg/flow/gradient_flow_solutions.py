@@ -66,7 +66,7 @@ def gradient_flow_solutions(
     >>> starts = jnp.array([[1.0, 1.0], [2.0, 0.1], [3.0, 2.0]])
     >>> solutions = tw.gradient_flow_solutions(tw.ScalarNetwork(depth=2), starts)
     >>> [round(s.sharpness, 3) for s in solutions]
-    [2.0, 4.458, 5.385]
+    [2.0, 4.463, 5.385]
     """
     starts = list(ws) if isinstance(ws, list) else _along_leading_axis(ws)
     if lanes is None:
