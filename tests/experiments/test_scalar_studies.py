@@ -74,13 +74,14 @@ def test_a_study_end_to_end(name, tmp_path, capsys):
 @pytest.mark.slow
 def test_ctrl_c_ends_a_study_at_once_and_it_can_be_resumed(tmp_path, monkeypatch, capsys):
     def interrupted(study):
-        assert signal.getsignal(signal.SIGINT) is before
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the study went on")
 
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(ScalarPlane, "compute", interrupted)
     assert cli.main(["run", "scalar-plane", "--out", str(tmp_path / "run")]) == 130
     assert "thalweg: interrupted" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
     monkeypatch.undo()
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
     assert cli.main(["run", "scalar-plane", "--out", str(tmp_path / "run")]) == 2

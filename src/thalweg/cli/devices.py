@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 
 from thalweg.basics.activity import doing
 from thalweg.cli.mistakes import BadInputError
@@ -28,19 +29,21 @@ def ask_for(devices: int) -> None:
 
 
 def check_flags() -> None:
-    """Raise a BadInputError for a flag in `XLA_FLAGS` that XLA ends the process for.
+    """Raise a BadInputError for a flag in `XLA_FLAGS` that XLA ends the process for."""
+    if (flags := os.environ.get("XLA_FLAGS")) and (why := _why_refused(flags)):
+        raise BadInputError(f"XLA cannot take XLA_FLAGS={flags} ({why}): mend or unset it")
 
-    Another process tries them, where there are any.
-    """
-    if not (flags := os.environ.get("XLA_FLAGS")):
-        return
+
+@cache
+def _why_refused(flags: str) -> str | None:
+    """Return what XLA says of flags that it refuses, when another process tries them."""
     with doing("trying XLA_FLAGS"):
         done = subprocess.run(
             [sys.executable, "-c", "import jax; jax.devices()"],
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
             capture_output=True,
             text=True,
             errors="replace",
         )
-    if done.returncode and (found := re.search(r"parse_flags_from_env\S*\] (.*)", done.stderr)):
-        raise BadInputError(f"XLA cannot take XLA_FLAGS={flags} ({found[1]}): mend or unset it")
+    found = re.search(r"parse_flags_from_env\S*\] (.*)", done.stderr)
+    return found[1] if done.returncode and found else None
