@@ -183,7 +183,7 @@ def test_a_run_in_the_way_is_told_with_what_to_do_about_it(tmp_path, capsys):
 
 @pytest.mark.survival
 def test_a_process_killed_while_jax_is_loaded_can_be_resumed(tmp_path, monkeypatch):
-    def killed():
+    def killed(*_):
         raise KilledError
 
     experiments.run(SHORT["scalar"], tmp_path / "whole")
@@ -200,7 +200,7 @@ def test_a_process_killed_while_jax_is_loaded_can_be_resumed(tmp_path, monkeypat
 
 @pytest.mark.survival
 def test_an_old_run_is_left_whole_until_the_new_one_begins(tmp_path, monkeypatch):
-    def killed():
+    def killed(*_):
         raise KilledError
 
     experiments.run(SHORT["scalar"], tmp_path)
