@@ -56,7 +56,7 @@ def progress(name: str = "") -> "Display":
 
 def display_of(folder: Path) -> "Display":
     """Return the display of a command that works in a folder, after which lines are named."""
-    return Display(folder.resolve().name)
+    return Display(folder.absolute().name)
 
 
 class Display:
