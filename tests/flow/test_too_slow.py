@@ -73,3 +73,13 @@ def test_what_settles_at_one_tolerance_is_not_given_up_at_the_next(monkeypatch):
     s = tw.gradient_flow_solution(tw.ScalarNetwork(depth=3), start, method=Stabilized())
     assert s.converged
     assert len(set(asked)) == 1
+
+
+def test_a_flow_whose_first_step_is_not_taken_yet_is_not_forecast(monkeypatch):
+    for name in ("LEAST_WORK", "EARLY"):
+        monkeypatch.setattr(integrate, name, 0.0)
+    monkeypatch.setattr(integrate.FlowIntegrator, "_sample_decade", lambda self, state: None)
+    start = jnp.array([2.0, 0.5, 0.4])
+    assert tw.gradient_flow_solution(
+        tw.ScalarNetwork(depth=3), start, method=Stabilized()
+    ).converged

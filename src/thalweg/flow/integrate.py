@@ -171,7 +171,8 @@ class FlowIntegrator:
 
     def _forecast(self) -> float:
         """Return a forecast of all work, where one can be made; else 0."""
-        if self.work_of_steps < EARLY * self.budget.most or self.decades[-1].time < self.time:
+        is_new = bool(self.decades) and self.decades[-1].time == self.time
+        if self.work_of_steps < EARLY * self.budget.most or not is_new:
             return 0.0
         return forecast_by_moves(self.decades, STOPPING_TOLERANCE * self.rtol / SHARPNESS_SLOPE)
 
