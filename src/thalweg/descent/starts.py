@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 
 from thalweg.descent.schedule import checked_count
 from thalweg.problems import Problem, flatten
+from thalweg.problems.stacked import unstacked
 
 StepSizes = float | Sequence[float] | Sequence[Sequence[float]]
 
@@ -62,13 +63,7 @@ class Starts:
         >>> Starts.stacked({"w": np.zeros((3, 2))}).numbers
         (0, 1, 2)
         """
-        arrays, rest = eqx.partition(ws, _is_array)
-        counts = {leaf.shape[:1] for leaf in jax.tree.leaves(arrays)}
-        if len(counts) != 1 or counts == {()}:
-            raise ValueError("starts that are stacked need a first axis of one length everywhere")
-        ((count,),) = counts
-        each = [jax.tree.map(lambda leaf, i=i: leaf[i], arrays) for i in range(count)]
-        return cls([eqx.combine(one, rest) for one in each], seeds)
+        return cls(unstacked(ws), seeds)
 
 
 class PlannedRun(NamedTuple):

@@ -5,17 +5,14 @@ from functools import partial
 from math import inf
 from typing import Any
 
-import equinox as eqx
-import jax
-import numpy as np
 from jaxtyping import PyTree
 
 from thalweg.basics.activity import entered
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.method import FlowProgress, Method
 from thalweg.flow.solution import FlowSolution
-from thalweg.problems.compiling import ARRAYS
 from thalweg.problems.lanes import lanes_of_device, side_by_side
+from thalweg.problems.stacked import unstacked
 
 
 def gradient_flow_solutions(
@@ -68,7 +65,7 @@ def gradient_flow_solutions(
     >>> [round(s.sharpness, 3) for s in solutions]
     [2.0, 4.463, 5.385]
     """
-    starts = list(ws) if isinstance(ws, list) else _along_leading_axis(ws)
+    starts = list(ws) if isinstance(ws, list) else unstacked(ws)
     if lanes is None:
         lanes = lanes_of_device()
     if not lanes >= 1:
@@ -96,18 +93,6 @@ def gradient_flow_solutions(
     ]
     with entered(report):
         return side_by_side(tasks, lanes)
-
-
-def _along_leading_axis(ws: PyTree) -> list[PyTree]:
-    arrays, rest = eqx.partition(ws, lambda leaf: isinstance(leaf, ARRAYS))
-    counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(arrays)}
-    if len(counts) != 1 or counts == {()}:
-        raise ValueError(
-            "ws must be a list of starts, or arrays that share a leading axis of starts; the "
-            f"leading axes are {sorted(counts)}"
-        )
-    ((count,),) = counts
-    return [eqx.combine(jax.tree.map(lambda a, i=i: a[i], arrays), rest) for i in range(count)]
 
 
 def _each(values: Sequence[Any] | None, starts: list[Any], name: str) -> Sequence[Any]:
