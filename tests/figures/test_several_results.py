@@ -70,6 +70,28 @@ def test_an_overview_has_a_panel_for_each_with_both_sharpnesses():
     assert len(overview(dict.fromkeys("abcde", data["mlp"])).axes) == 5
 
 
+@pytest.mark.parametrize("error", [2e-5, 0.02])  # thinner than the line, and not
+def test_what_one_has_not_measured_is_said_in_its_panel(error):
+    both = edge_of_stability((0.2,), error=error)
+    gfs = [str(name) for name in both.variables if str(name).startswith("gfs_")]
+    truncated = both.rename({name: name.replace("gfs", "truncated") for name in gfs})
+    truncated["truncated_sharpness"].attrs = {"label": "truncated sharpness", "symbol": "\\psi"}
+    data = {"mlp": both.drop_vars("sharpness"), "cross-entropy": truncated}
+    lacking = {"sharpness": "mlp", "GFS sharpness": "cross-entropy", "truncated sharpness": "mlp"}
+    if error < 0.01:
+        lacking |= {"error bar of $\\varphi$": "cross-entropy", "error bar of $\\psi$": "mlp"}
+    for names in (["mlp", "cross-entropy"], ["cross-entropy", "mlp"]):
+        figure = side_by_side({name: data[name] for name in names})
+        found = panels(figure)
+        assert found.keys() == {"loss", *lacking}
+        for words, row in found.items():
+            drawn = {name: bool(curves(axes)) for name, axes in zip(names, row, strict=True)}
+            assert drawn == {name: name != lacking.get(words) for name in names}
+            silent = [axes for axes in row if not curves(axes)]
+            assert all(notes(axes) == ["not measured"] for axes in silent)
+        assert_legible(figure)
+
+
 def test_nothing_to_draw_is_said():
     with pytest.raises(ValueError, match="nothing to draw"):
         side_by_side({})

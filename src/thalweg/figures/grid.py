@@ -13,13 +13,22 @@ from numpy.typing import NDArray
 from thalweg.figures.layout import Layout
 from thalweg.figures.limits import loss_limits, sharpness_limits, span_steps
 from thalweg.figures.marks import draw_marks
-from thalweg.figures.measured import OneRun, flow_labels, flows_of, short_step_label, step_label
+from thalweg.figures.measured import (
+    OneRun,
+    flow_labels,
+    flows_of,
+    measuring,
+    short_step_label,
+    step_label,
+    variable_of,
+)
 from thalweg.figures.panels import (
     Handles,
     bars_handle,
     draw_errors,
     draw_flows,
     draw_loss,
+    draw_nothing,
     draw_sharpness,
 )
 from thalweg.figures.style import Figure, letter, style
@@ -33,8 +42,9 @@ _ERRORS = 0.55  # height of a panel of error bars, in others
 
 @dataclass(frozen=True)
 class Panel:
-    """A quantity: in words, as the label of an axis, how it is drawn, and how high."""
+    """A quantity: its variable, in words, as the label of an axis, how it is drawn, how high."""
 
+    variable: str
     words: str
     label: str
     draw: Callable[[Axes, OneRun], Handles]
@@ -90,31 +100,36 @@ def beneath(runs: Sequence[OneRun], layout: Layout, width: float, title: str) ->
 
 
 def panels_of(runs: Sequence[OneRun], height: float | None) -> list[Panel]:
-    """Return the panels of what was measured.
+    """Return the panels of what was measured along any of the runs.
 
     Where error bars are thinner than the line, in panels of a height in inches, they have their
     own; without a height they have none.
     """
-    data, is_scaled = runs[0].data, runs[0].unit != 1
 
     def label(symbol: str) -> str:
         scaled = f"$\\eta {symbol}/2$" if runs[0].is_plain else f"${symbol}$ / threshold"
-        return scaled if is_scaled else f"${symbol}(w_t)$"
+        return scaled if runs[0].unit != 1 else f"${symbol}(w_t)$"
 
     found = []
-    if "loss" in data:
-        found.append(Panel("loss", "$L(w_t)$", draw_loss))
-    if "sharpness" in data:
-        found.append(Panel("sharpness", label("\\lambda"), draw_sharpness))
-    for name in flows_of(data):
-        words, symbol = flow_labels(data, name)
+    if measuring(runs, "loss"):
+        found.append(Panel("loss", "loss", "$L(w_t)$", draw_loss))
+    if measuring(runs, "sharpness"):
+        found.append(Panel("sharpness", "sharpness", label("\\lambda"), draw_sharpness))
+    for name in _flows_of(runs):
+        variable = variable_of(name)
+        those = measuring(runs, variable)
+        words, symbol = flow_labels(those[0].data, name)
         draw = partial(draw_flows, name=name)
-        found.append(Panel(words, label(symbol) if symbol else words, draw))
-        if height is not None and any(_is_thin(run, name, height) for run in runs):
+        found.append(Panel(variable, words, label(symbol) if symbol else words, draw))
+        if height is not None and any(_is_thin(run, name, height) for run in those):
             draw = partial(draw_errors, name=name)
             short = f"${symbol}$" if symbol else "it"
-            found.append(Panel(f"error bar of {short}", "relative", draw, _ERRORS))
+            found.append(Panel(variable, f"error bar of {short}", "relative", draw, _ERRORS))
     return found
+
+
+def _flows_of(runs: Sequence[OneRun]) -> list[str]:
+    return sorted({name for run in runs for name in flows_of(run.data)})
 
 
 def _fill(
@@ -124,17 +139,17 @@ def _fill(
     handles: Handles = {}
     for panel, row in zip(panels, cells, strict=True):
         for axes, run in zip(row, runs, strict=True):
-            handles |= panel.draw(axes, run)
+            draw = panel.draw if panel.variable in run.data else draw_nothing
+            handles |= draw(axes, run)
             if panel.draw is draw_loss and (limits := loss_limits(runs)) is not None:
                 axes.set_ylim(limits)
                 axes.label_outer()
     for run, column in zip(runs, cells.T, strict=True):
         handles |= draw_marks(list(column), run)
-    flows = flows_of(runs[0].data)
     if not any(panel.height == _ERRORS for panel in panels):
-        for name in flows:
-            handles |= bars_handle(runs, name)
-    span_steps(cells, runs, flows, layout.log_steps)
+        for name in _flows_of(runs):
+            handles |= bars_handle(measuring(runs, variable_of(name)), name)
+    span_steps(cells, runs, layout.log_steps)
     return handles
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from thalweg.figures.measured import Measured, OneRun
+from thalweg.figures.measured import Measured, OneRun, flows_of
 
 ROUNDING = 16 * float(np.finfo(float).eps)
 """Losses below this share of that at the start are rounding."""
@@ -80,14 +80,12 @@ def make_room(axes: Axes, lines: int) -> None:
     axes.set_ylim(low, high + _NOTE * lines * (high - low))
 
 
-def span_steps(
-    columns: NDArray[Any], runs: Sequence[OneRun], flows: Sequence[str], log_steps: bool | None
-) -> None:
+def span_steps(columns: NDArray[Any], runs: Sequence[OneRun], log_steps: bool | None) -> None:
     """Choose the axis of steps: logarithmic (but for step 0) if asked for, or if all is early.
 
     `columns` are panels, of shape `(..., len(runs))`.
     """
-    is_log = happens_early(runs, flows) if log_steps is None else log_steps
+    is_log = happens_early(runs) if log_steps is None else log_steps
     for run, column in zip(runs, columns.T, strict=True):
         last = _last_step(run)
         for axes in column.ravel():
@@ -103,22 +101,20 @@ def _last_step(run: OneRun) -> float:
     return max(float(run.data[axis][-1]) for axis in axes)
 
 
-def happens_early(runs: Sequence[OneRun], flows: Sequence[str]) -> bool:
+def happens_early(runs: Sequence[OneRun]) -> bool:
     """Whether most of what happens in all runs happens in the first tenth of their steps."""
     return all(
-        _most_by(*curve) <= _EARLY * _last_step(run)
-        for run in runs
-        for curve in _curves(run, flows)
+        _most_by(*curve) <= _EARLY * _last_step(run) for run in runs for curve in _curves(run)
     )
 
 
-def _curves(run: OneRun, flows: Sequence[str]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+def _curves(run: OneRun) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Yield steps and values of what falls along a run, without what is not to be seen."""
     if "loss" in run.data:
         loss, step = run.data["loss"].values, run.data["step"].values
         known = np.isfinite(loss) & (loss > 0) & (step <= run.end)
         yield step[known], np.log(np.maximum(loss[known], ROUNDING * loss[:1]))
-    for name in flows:
+    for name in flows_of(run.data):
         measured = run.read(name)
         known = np.isfinite(measured.values) & (measured.steps <= run.end)
         yield measured.steps[known], measured.values[known]

@@ -1,5 +1,6 @@
 """What was measured along one run, as it is to be drawn: values, failures, and which to doubt."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -171,6 +172,11 @@ def flow_labels(dataset: xr.Dataset, name: str) -> FlowLabels:
 def variable_of(name: str) -> str:
     """Return the variable that holds the values of `name`."""
     return name if name == "sharpness" else f"{name}_sharpness"
+
+
+def measuring(runs: Iterable[OneRun], variable: str) -> list[OneRun]:
+    """Return those of some runs that have a variable."""
+    return [run for run in runs if variable in run.data]
 
 
 def isolated(values: NDArray[np.float64]) -> NDArray[np.bool_]:

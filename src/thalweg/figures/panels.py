@@ -96,6 +96,13 @@ def draw_errors(axes: Axes, run: OneRun, name: str) -> Handles:
     return {}
 
 
+def draw_nothing(axes: Axes, run: OneRun) -> Handles:
+    """Say of a panel that the run has nothing for it."""
+    axes.set_yticks([])
+    _note(axes, ["not measured"])
+    return {}
+
+
 def _draw_points(axes: Axes, measured: Measured, symbol: str) -> Handles:
     """Draw points with their error bars, and the band of those that are as accurate as asked."""
     steps, values, hollow = measured.steps, measured.values, measured.hollow

@@ -25,7 +25,8 @@ def side_by_side(datasets: Mapping[str, xr.Dataset], layout: Layout | None = Non
     """Draw a column for each of several results, as of several architectures.
 
     Of each it is the run with the largest step size of those that do not diverge; others are chosen
-    by `dataset.isel(run=[...])`. Sharpnesses are in units of the thresholds `2/step_size`.
+    by `dataset.isel(run=[...])`. Sharpnesses are in units of the thresholds `2/step_size`. There is
+    a row for whatever one of them has measured; in the others it says that they have not.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def overview(datasets: Mapping[str, xr.Dataset], layout: Layout | None = None) -
             handles |= _draw_both(axes, run)
             axes.set_title(run.label, fontsize="medium")
             axes.set_xlabel("step $t$" if columns > 1 else STEPS)
-            span_steps(np.array([[axes]]), [run], flows_of(run.data), layout.log_steps)
+            span_steps(np.array([[axes]]), [run], layout.log_steps)
         for axes in grid[:, 0]:
             axes.set_ylabel("in units of $2/\\eta$")
         return layout.finish(figure, "", handles, (_HEIGHT + 0.75) * rows)
