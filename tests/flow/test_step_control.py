@@ -1,5 +1,7 @@
 """What a method is tuned by: the control of its steps, and the ladder of its tolerances."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,3 +54,36 @@ def test_steps_that_may_not_grow_are_more():
     )
     assert len(timid.step_records.fine.lengths) > len(usual.step_records.fine.lengths)
     assert abs(timid.sharpness - usual.sharpness) <= usual.sharpness_error
+
+
+@given(st.floats(1e-8, 1e-2), st.floats(1.5, 100.0))
+def test_tolerances_fall_like_a_power_of_the_accuracy_asked_for(rtol, finer):
+    ladder = Ladder(0.1, power=0.75)
+    one, other = ladder.tolerances(rtol), ladder.tolerances(rtol / finer)
+    np.testing.assert_allclose(np.divide(one, other), finer**0.75)
+
+
+@pytest.mark.slow
+def test_a_neighbour_leaves_out_tolerances_that_were_too_coarse():
+    problem, w = scalar_network()
+    method, accuracy = Stabilized(ladder=Ladder(20.0)), 1e-4
+    first = tw.gradient_flow_solution(problem, w, rtol=accuracy, method=method)
+    neighbour = tw.gradient_flow_solution(problem, w, rtol=accuracy, method=method, previous=first)
+    assert first.converged
+    assert neighbour.converged
+    assert first.too_coarse > 0
+    assert neighbour.gradient_evaluations < 0.8 * first.gradient_evaluations
+    exact = tw.gradient_flow_solution(problem, w).sharpness
+    assert abs(neighbour.sharpness - exact) <= neighbour.sharpness_error
+
+
+@pytest.mark.slow
+def test_a_neighbour_tries_a_coarser_pair_where_the_finer_one_had_room():
+    problem, w = scalar_network()
+    usual = tw.gradient_flow_solution(problem, w, method=Stabilized())
+    assert usual.too_coarse == 0
+    finer = tw.gradient_flow_solution(
+        problem, w, method=Stabilized(), previous=replace(usual, too_coarse=2)
+    )
+    assert finer.gradient_evaluations > 1.2 * usual.gradient_evaluations
+    assert finer.too_coarse == 1

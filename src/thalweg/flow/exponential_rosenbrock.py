@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from thalweg.flow.exponential import (
     CONTROL,
-    LADDER,
     ExponentialIntegrator,
     Linearization,
     StepWork,
@@ -31,6 +30,7 @@ from thalweg.flow.tolerance_pair import Ladder, TolerancePair, solve
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.programs import array_module, hessian_matrix, norm
 
+LADDER = Ladder(0.1, refinement=6.0, refinements=6, power=0.75)
 EXTRAPOLATION = 0.1  # errors fall like tolerance^(4/3): by 11, where tolerances fall by 6
 MAX_PARAMETERS = 64  # up to which this method is chosen
 FLAT = 1e-8  # of the largest rate: slower modes are those of the valley floor

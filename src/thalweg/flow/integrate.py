@@ -33,6 +33,7 @@ BOUND_MARGIN = 1.06
 BOUND_WORK = 300.0  # work of steps after which the spectral bound is renewed
 STOPPING_TOLERANCE = 0.4  # of rtol: the error that stopping early may leave
 FIRST_ESTIMATE_LOSS, FIRST_ESTIMATE_WORK = 2e-3, 1800.0  # relative loss, or work
+SLOWER = 0.3  # than at the last estimate: where the loss settles above zero, the next is due
 ESTIMATE_SHARE = 0.2  # of the work of the steps so far: what one estimate of the limit may cost
 REMAINING_SHARE = 0.3  # of the way to the limit, the longest local error that a step may make
 MIN_ITERATIONS, MAX_ITERATIONS = 15, 5000  # of the linear solve of an estimate
@@ -56,6 +57,7 @@ class FlowIntegrator:
     remaining = inf  # the distance left to go, and the logarithm of the growth of perturbations,
     growth = 0.0  # where the method knows
     gives_up = True  # where the budget is forecast not to be enough
+    polishes = False  # limits at the coarsest tolerance, to where the gradient vanishes
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class FlowIntegrator:
         self.work_of_steps = 0.0
         self.estimates: list[LimitEstimate] = []
         self.next_estimate_loss, self.next_estimate_work = -inf, FIRST_ESTIMATE_WORK
+        self.next_estimate_speed = 0.0
         # Not infinity, which JAX's debugging switches would take for a mistake.
         self.t_max = self.t_end = float(jnp.finfo(w.dtype).max)
         self.decades: list[DecadeSample] = []
@@ -133,6 +136,7 @@ class FlowIntegrator:
         self.state = start(self.problem, self.origin, step)
         self.budget.spend(COST.gradient)
         self.next_estimate_loss = FIRST_ESTIMATE_LOSS * float(self.state.loss)
+        self.next_estimate_speed = FIRST_ESTIMATE_LOSS**0.5 * norm(self.state.velocity)
         return True
 
     def _take_snapshot(self, state: FlowState) -> None:
@@ -153,10 +157,7 @@ class FlowIntegrator:
             return self.failed_limit(Status.UNBOUNDED)
         if self._is_at_rest(state):
             return self._limit_at_rest(state)
-        if (
-            float(state.loss) <= self.next_estimate_loss
-            or self.work_of_steps >= self.next_estimate_work
-        ):
+        if self._is_estimate_due(state):
             limit = self._estimate_limit(state)
             if limit is not None:
                 return limit
@@ -168,6 +169,12 @@ class FlowIntegrator:
             pace = pace_of(self.decades, self.time, self.work_of_steps)
             return replace(self.failed_limit(Status.TOO_SLOW), detail=pace)
         return None
+
+    def _is_estimate_due(self, state: FlowState) -> bool:
+        if float(state.loss) <= self.next_estimate_loss:
+            return True
+        settles = norm(state.velocity) <= self.next_estimate_speed and not _loses_all(state)
+        return settles or self.work_of_steps >= self.next_estimate_work
 
     def _forecast(self) -> float:
         """Return a forecast of all work, where one can be made; else 0."""
@@ -293,6 +300,7 @@ class FlowIntegrator:
         estimate = LimitEstimate(len(self.steps), solver, work, limit, float(state.loss), pairs)
         self.next_estimate_loss = estimate.next_estimate_loss
         self.next_estimate_work = 2 * self.work_of_steps + FIRST_ESTIMATE_WORK
+        self.next_estimate_speed = SLOWER * norm(state.velocity)
         if pairs is None:
             return None
         error = max((estimate.error_from(earlier) for earlier in self.estimates), default=inf)
@@ -303,16 +311,19 @@ class FlowIntegrator:
 
     def _limit_at(self, state: FlowState, estimate: LimitEstimate, error: float) -> Limit | None:
         """Return the stationary point at an estimate, unless the sharpness there differs."""
-        end = stationary_point_near(
-            *(self.problem, estimate.limit, estimate.solver, estimate.sharpness),
-            *(min(POLISH_SHARE * self.work_of_steps, self.budget.left), self.budget.spend),
-        )
-        if end is None:
-            return None
-        pairs = self._sharpness_at(end.w)
-        error = max(error, abs(float(pairs.values[0]) - estimate.sharpness))
-        if not error <= self._tolerated(estimate.sharpness):
-            return None
+        end, pairs = estimate.limit, estimate.pairs
+        assert pairs is not None
+        if self.polishes:
+            polished = stationary_point_near(
+                *(self.problem, end, estimate.solver, estimate.sharpness),
+                *(min(POLISH_SHARE * self.work_of_steps, self.budget.left), self.budget.spend),
+            )
+            if polished is None:
+                return None
+            end, pairs = polished, self._sharpness_at(polished.w)
+            error = max(error, abs(float(pairs.values[0]) - estimate.sharpness))
+            if not error <= self._tolerated(estimate.sharpness):
+                return None
         earlier = self.estimates[-2]
         endpoints = (estimate.endpoint(), earlier.endpoint())
         record = self._step_record(endpoints, estimate.error_ratio(earlier))
@@ -362,10 +373,7 @@ class FlowIntegrator:
     def _linearize(self, state: FlowState) -> tuple[LinearizedLimit, LinearizedSolver, float]:
         tolerance = min(0.1, 800 * self.rtol)
         affordable = MIN_ITERATIONS + 0.5 * ESTIMATE_SHARE * self.work_of_steps
-        # Where zero loss lies ahead, the loss falls at least like a power of time.
-        speed = norm(state.velocity)
-        falls = float(state.time) * speed**2 > 0.1 * float(state.loss) or float(state.time) == 0
-        by_residuals = self.problem.is_least_squares and falls
+        by_residuals = self.problem.is_least_squares and _loses_all(state)
         solver = LinearizedSolver(by_residuals, self.kernel_inverse() if by_residuals else None)
         most = int(min(affordable, MAX_ITERATIONS, self.budget.left / solver.work_of_iteration))
         limit = solver.limit(
@@ -374,3 +382,9 @@ class FlowIntegrator:
         work = solver.work_of(limit)
         self.budget.spend(work)
         return limit, replace(solver, iterations=limit.iterations), work
+
+
+def _loses_all(state: FlowState) -> bool:
+    """Whether zero loss lies ahead: then the loss falls at least like a power of time."""
+    time = float(state.time)
+    return time * norm(state.velocity) ** 2 > 0.1 * float(state.loss) or time == 0

@@ -26,6 +26,7 @@ class IntegratorState:
     work_of_steps: float
     next_estimate_loss: float
     next_estimate_work: float
+    next_estimate_speed: float
     remaining: float
     growth: float
     steps: NDArray[np.float64]
@@ -35,6 +36,6 @@ class IntegratorState:
 
 SCALARS = (
     *("eigenvector", "bound", "work_since_bound", "work_of_steps"),
-    *("next_estimate_loss", "next_estimate_work", "remaining", "growth"),
+    *("next_estimate_loss", "next_estimate_work", "next_estimate_speed", "remaining", "growth"),
 )
 LISTS = ("steps", "estimates", "decades")  # which only grow

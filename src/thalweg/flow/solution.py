@@ -118,6 +118,8 @@ class FlowSolution:
         integrated to its end.
     detail
         What is to be said of this flow beyond `status.advice`; often nothing.
+    too_coarse
+        How many of the coarsest tolerances were of no use: a neighbour leaves them out.
     """
 
     w: PyTree
@@ -130,6 +132,7 @@ class FlowSolution:
     eigenvector: Array | np.ndarray | None = None
     step_records: StepRecordPair | None = field(default=None, repr=False, compare=False)
     detail: str = ""
+    too_coarse: int = 0
 
     @property
     def converged(self) -> bool:

@@ -24,13 +24,14 @@ from thalweg.problems.programs import distance
 FLOOR = 1e-3  # of rtol: an error bar is never narrower, however well two integrations agree
 ROUNDING = 400.0  # units of rounding per root of the number of gradients
 SAFETY_FACTOR = 5.0  # by which error bars are widened where they stay within rtol
+COARSER = 6.0  # by which the error of the integration grows with the next coarser tolerances
 RANGE_SAFETY_FACTOR = 2.0  # by which one-sided ranges are widened
 EXPECTED = 3500.0  # gradient evaluations, for progress displays only
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """Local tolerances, in units of `rtol`.
+    """Local tolerances, in units of a power of `rtol`.
 
     Attributes
     ----------
@@ -41,12 +42,15 @@ class Ladder:
     refinement, refinements
         The factor by which the next one is finer, where the error bar is still too wide, and how
         often.
+    power
+        That power: where errors of the limit fall like a power of the tolerance, its inverse.
     """
 
     fine: float
     coarsening: float = 6.0
     refinement: float = 4.0
     refinements: int = 5
+    power: float = 1.0
 
     def tolerances(self, rtol: float, finest: float = 0.0) -> list[float]:
         """Return them in decreasing order: at least two, and all larger than `finest`.
@@ -56,7 +60,7 @@ class Ladder:
         >>> Ladder(0.5, coarsening=2.0, refinements=2).tolerances(1.0)
         [1.0, 0.5, 0.125, 0.03125]
         """
-        fine = self.fine * rtol
+        fine = self.fine * rtol**self.power
         finer = [fine / self.refinement**k for k in range(self.refinements + 1)]
         found = [tolerance for tolerance in (self.coarsening * fine, *finer) if tolerance > finest]
         return found if len(found) >= 2 else [self.coarsening * finest, finest]
@@ -112,6 +116,7 @@ def solve(pair: TolerancePair, problem: FlatProblem, w: Array, request: Request)
         eigenvector=best.eigenvector,
         step_records=refinement.step_records,
         detail=best.detail,
+        too_coarse=refinement.too_coarse,
     )
 
 
@@ -138,6 +143,9 @@ class _ToleranceRefinement:
         self.integrators: list[FlowIntegrator] = []
         self.limits: list[Limit | None] = []
         self.before: Sequence[ToleranceState] = budget.request.standing or ()
+        known = budget.request.previous
+        most = len(pair.tolerances) - 2
+        self.too_coarse = min(known.too_coarse, most) if known and known.method == pair.name else 0
 
     def states(self) -> list[ToleranceState]:
         """Return how far the flow has been integrated at each tolerance so far."""
@@ -151,7 +159,7 @@ class _ToleranceRefinement:
         return inverse
 
     def refine(self, vector: Array | None) -> tuple[Limit, Status]:
-        coarsest, fine, *finer = self.pair.tolerances
+        coarsest, fine, *finer = self.pair.tolerances[self.too_coarse :]
         last = self._integrate(coarsest, vector)
         if last.status is Status.TOO_SLOW:
             return last, last.status
@@ -173,6 +181,9 @@ class _ToleranceRefinement:
             if self._rounding() > rtol or limit.error > rtol * abs(limit.sharpness):
                 break  # which finer steps would not change
             last, limit = limit, self._integrate(tolerance, limit.eigenvector)
+            self.too_coarse += 1
+        if self.too_coarse and self._would_coarser_do(limit, last):
+            self.too_coarse -= 1
         return best, Status.CONVERGED if self._is_accurate(best) else Status.INACCURATE
 
     def _set_valued_limit(self, fine: Limit, coarse: Limit) -> Limit | None:
@@ -204,6 +215,8 @@ class _ToleranceRefinement:
             self.problem, self.w, rtol, work, lambda: self.kernel_inverse, vector, self.pair.control
         )
         integrator.gives_up &= number == 0  # what settles at one tolerance does at the next
+        # A drift that the coarsest one misses is in the difference.
+        integrator.polishes |= number > 0
         self.integrators.append(integrator)
         self.limits.append(None)
         if number < len(self.before):
@@ -238,18 +251,27 @@ class _ToleranceRefinement:
         return Limit(self.w, nan, inf, float(self.problem(self.w)), None, status=status)
 
     def _extrapolated(self, fine: Limit, coarse: Limit) -> Limit:
-        difference = fine.sharpness - coarse.sharpness
         scale, rtol = abs(fine.sharpness), self.budget.request.rtol
-        floor = self._floor(fine.sharpness)
+        error = sum(self._errors(fine, coarse))
+        # The estimates rest on assumptions: they are widened where there is room for it.
+        error = max(error, min(SAFETY_FACTOR * error, 0.95 * rtol * scale))
+        value = fine.sharpness + self.pair.extrapolation * (fine.sharpness - coarse.sharpness)
+        return replace(fine, sharpness=value, error=error)
+
+    def _errors(self, fine: Limit, coarse: Limit) -> tuple[float, float]:
+        """Return the error of the integration, and of all else."""
         # A difference of two numbers may be small by accident, the distance of two vectors is not.
         apart = distance(fine.w, coarse.w)
         apart *= self.integrators[-1].slope_of_sharpness(fine) if apart > 0 else 0.0
-        difference_seen = max(abs(difference), apart)
-        error = self.pair.integration * difference_seen + fine.error + floor
-        # The estimates rest on assumptions: they are widened where there is room for it.
-        error = max(error, min(SAFETY_FACTOR * error, 0.95 * rtol * scale))
-        value = fine.sharpness + self.pair.extrapolation * difference
-        return replace(fine, sharpness=value, error=error)
+        difference_seen = max(abs(fine.sharpness - coarse.sharpness), apart)
+        stopping = fine.error + self.pair.extrapolation * coarse.error
+        return self.pair.integration * difference_seen, stopping + self._floor(fine.sharpness)
+
+    def _would_coarser_do(self, fine: Limit, coarse: Limit) -> bool:
+        """Whether the bar would be narrow enough even if both tolerances were a step coarser."""
+        integration, rest = self._errors(fine, coarse)
+        most = self.budget.request.rtol * abs(fine.sharpness)
+        return COARSER * integration + rest <= most
 
 
 def _tolerance_state(integrator: FlowIntegrator, limit: Limit | None) -> ToleranceState:
