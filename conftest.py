@@ -7,7 +7,7 @@ NEED = {
         "src/thalweg/torch/*",
         "src/thalweg/torch",
         "tests/torch_models.py",
-        "benchmarks/translations.py",
+        *("benchmarks/translations.py", "benchmarks/translated_flow.py"),
     ],
     "bokeh": [
         *(f"src/thalweg/explore/{name}.py" for name in ("network_view", "page", "panels")),

@@ -31,7 +31,7 @@ WRONG = {"orthogonal", "embedding_bag"}
 """Kinds that torchax 0.0.13 translates wrongly, or not at all: `supervised` refuses them."""
 
 SECOND_DERIVATIVE_OF_TORCH_IS_WRONG = {"weight_norm"}
-"""By a fifth, in torch 2.13 on the CPU: a difference of torch's gradients tells."""
+"""By a fifth, in torch 2.13 and 2.14 on the CPU: a difference of torch's gradients tells."""
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def main():
         print(lines[-1], flush=True)
     lines += [
         "",
-        "\\* from a difference of torch's gradients, as accurate as that is: torch 2.13 has the",
+        "\\* from a difference of torch's gradients, as accurate as that is: torch has the",
         "second derivative of weight norm wrong by a fifth on the CPU.",
     ]
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")

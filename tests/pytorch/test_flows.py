@@ -47,7 +47,7 @@ def test_a_flow_is_that_of_the_same_network_in_jax():
 
 
 MANY = """
-import resource, sys
+import ctypes, gc, resource, sys
 import jax, torch
 import numpy as np
 import thalweg as tw
@@ -66,6 +66,8 @@ for seed in range(int(sys.argv[1])):
         problem, problem.parameters(model), rtol=1e-2, max_gradient_evaluations=3000
     )
     assert np.isfinite(flow.sharpness)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed is the allocator's, to be used again
     with open("/proc/self/statm") as file:
         memory.append(int(file.read().split()[1]) * resource.getpagesize() / 2**20)
 print(*memory)
@@ -90,5 +92,5 @@ def test_two_hundred_flows_in_two_processes_end_and_keep_no_memory():
         memory = [float(word) for word in out.split()]
         assert len(memory) == 100
         print(f"MB after 1, 50, 100 flows: {memory[0]:.0f}, {memory[49]:.0f}, {memory[-1]:.0f}")
-        assert memory[-1] - memory[49] < 150  # five problems were made meanwhile
+        assert memory[-1] - memory[49] < 40  # five problems were made meanwhile
     jax.clear_caches()

@@ -77,7 +77,10 @@ def repeat(self, x):
 
 @pytest.mark.parametrize(
     "change",
-    [branch, repeat, lambda self, x: x * x.max().item(), lambda self, x: x * x.tolist()[0][0]],
+    [
+        *(branch, repeat, lambda self, x: x * x.max().item(), lambda self, x: x * x.tolist()[0][0]),
+        *(lambda self, x: x * x[x > 0].sum(), lambda self, x: x * torch.nonzero(x).sum()),
+    ],
 )
 def test_control_flow_that_depends_on_the_data(change):
     message = refused(Forward(change), match=rf"looks at numbers .*\({HERE}:\d+\)")
@@ -268,6 +271,17 @@ def test_what_is_not_installed_is_named(monkeypatch, missing):
     monkeypatch.setattr(translation, "version", version)
     message = rf"{missing} is not installed: pip install 'thalweg\[torch\]' \(tested: torch 2\.13"
     refused(nn.Linear(4, 2), match=message, kind=ModuleNotFoundError)
+
+
+def test_operators_that_torch_has_removed_are_missed_by_torchax_alone():
+    look = "torch.ops.aten.never_was, torch.ops.aten.never_was.default, torch.ops.aten.sum.never"
+    with translation._without_removed_operators():
+        table = dict.fromkeys(eval(look, {"torch": torch, "__name__": "torchax.amp"}))
+        assert len(table) == 3
+        with pytest.raises(AttributeError):
+            eval(look, {"torch": torch, "__name__": "torchaudio"})
+    with pytest.raises(AttributeError):
+        eval(look, {"torch": torch, "__name__": "torchax.amp"})
 
 
 def test_versions_that_do_not_fit_are_named(monkeypatch):

@@ -22,7 +22,7 @@ from thalweg.torch.module import LOCK, evaluation
 
 torch = Lazy("torch")
 
-TESTED = "torch 2.13 with torchax 0.0.13"
+TESTED = "torch 2.13 and 2.14 with torchax 0.0.13"
 
 
 def check_versions() -> None:
@@ -88,6 +88,12 @@ def _without_removed_operators() -> Iterator[None]:
     """Have torchax find nothing in place of operators that it names and torch no longer has."""
     kinds = (torch._ops.OpOverloadPacket, torch._ops._OpNamespace)
 
+    class Absent:
+        """A key of torchax's tables that is never looked up, as are its overloads."""
+
+        def __getattr__(self, name: str) -> "Absent":
+            return Absent()
+
     def tolerant(find: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
         def found_or_nothing(self: Any, name: str) -> Any:
             try:
@@ -95,7 +101,7 @@ def _without_removed_operators() -> Iterator[None]:
             except AttributeError:
                 if not sys._getframe(1).f_globals.get("__name__", "").startswith("torchax"):
                     raise
-                return object()
+                return Absent()
 
         return found_or_nothing
 
@@ -176,13 +182,19 @@ class Translation:
             raise ValueError(_reason(error)) from error
 
 
+_LOOKS = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerBoolConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
+"""What JAX says of shapes and branches that depend on numbers."""
+
+
 def _reason(error: Exception) -> str:
     where = place_of(error)
     if where and isinstance(error, jax.errors.TracerArrayConversionError):
         return f"the model leaves torch for NumPy{where}: compute with torch there"
-    if where and isinstance(
-        error, jax.errors.ConcretizationTypeError | jax.errors.TracerBoolConversionError
-    ):
+    if where and isinstance(error, _LOOKS):
         return (
             f"the model looks at numbers to decide what to compute{where}: write it without if, "
             "item or loops that depend on the data, as with torch.where"
