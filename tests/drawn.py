@@ -104,7 +104,7 @@ def rings(axes):
 
 
 def notes(axes):
-    """The lines in the upper right corner."""
+    """The lines in the corner."""
     return [line for text in axes.texts for line in text.get_text().splitlines()]
 
 

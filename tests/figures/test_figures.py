@@ -169,7 +169,7 @@ def failing(**stored):
     return data
 
 
-@pytest.mark.parametrize("status", [2, 3, 4, 5, 6, 8, 10, 11])
+@pytest.mark.parametrize("status", [2, 3, 4, 5, 6, 8, 10, 11, 12])
 def test_a_failed_flow_is_a_mark_at_the_axis_whatever_number_is_stored(status):
     """Numbers stand there in results of earlier versions; now NaN does."""
     new = failing(gfs_status=status, gfs_sharpness=np.nan, gfs_sharpness_error=np.inf)

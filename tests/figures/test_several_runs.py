@@ -116,13 +116,25 @@ def test_steps_are_logarithmic_where_all_happens_early_or_as_asked():
     data = edge_of_stability(unconverged=())
     assert plot(data).axes[0].get_xscale() == "linear"
     assert plot(data, log_steps=True).axes[0].get_xscale() == "symlog"
-    steps, later = data["step"].values, data["gfs_step"].values
-    data["loss"][0] = 0.1 + np.exp(-steps / 3)
-    data["gfs_sharpness"][0] = 10 + 5 * np.exp(-later / 5)
+    data["gfs_sharpness"][0] = 10 + 5 * np.exp(-data["gfs_step"] / 5)
+    alone = data[["loss", "sharpness"]]
+    assert plot(alone).axes[0].get_xscale() == "linear"
+    quick = alone["loss"] * 0 + 0.1 + np.exp(-data["step"] / 3)
+    assert plot(alone.assign(loss=quick)).axes[0].get_xscale() == "symlog"
     figure = plot(data)
     assert figure.axes[0].get_xscale() == "symlog"
     assert figure.axes[0].get_xlim()[0] < 0 < 400 < figure.axes[0].get_xlim()[1]
     assert plot(data, log_steps=False).axes[0].get_xscale() == "linear"
+
+
+@pytest.mark.parametrize(("fall", "is_below"), [(0.1, False), (2, True), (10, True)])
+def test_a_note_of_rounding_is_where_the_loss_is_not(fall, is_below):
+    data = edge_of_stability()
+    data["loss"][0] = np.exp(-data["step"] / fall)
+    (note,) = panels(plot(data, log_steps=True))["loss"][0].texts
+    assert (note.get_position()[1] < 0.5) == is_below
+    (note,) = panels(plot(data, log_steps=False))["loss"][0].texts
+    assert note.get_position()[1] > 0.5
 
 
 @pytest.mark.parametrize("width", [3.25, 6.75])

@@ -137,6 +137,7 @@ def _fill(
 ) -> Handles:
     """Draw all panels, `cells[panel, run]`; return what the legend is to explain."""
     handles: Handles = {}
+    span_steps(cells, runs, layout.log_steps)  # first: notes are put where curves are not
     for panel, row in zip(panels, cells, strict=True):
         for axes, run in zip(row, runs, strict=True):
             draw = panel.draw if panel.variable in run.data else draw_nothing
@@ -149,7 +150,6 @@ def _fill(
     if not any(panel.height == _ERRORS for panel in panels):
         for name in _flows_of(runs):
             handles |= bars_handle(measuring(runs, variable_of(name)), name)
-    span_steps(cells, runs, layout.log_steps)
     return handles
 
 

@@ -109,15 +109,16 @@ def happens_early(runs: Sequence[OneRun]) -> bool:
 
 
 def _curves(run: OneRun) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Yield steps and values of what falls along a run, without what is not to be seen."""
-    if "loss" in run.data:
-        loss, step = run.data["loss"].values, run.data["step"].values
-        known = np.isfinite(loss) & (loss > 0) & (step <= run.end)
-        yield step[known], np.log(np.maximum(loss[known], ROUNDING * loss[:1]))
-    for name in flows_of(run.data):
+    """Yield steps and values of what a figure is about: flows, or else the loss."""
+    flows = flows_of(run.data)
+    for name in flows:
         measured = run.read(name)
         known = np.isfinite(measured.values) & (measured.steps <= run.end)
         yield measured.steps[known], measured.values[known]
+    if not flows and "loss" in run.data:
+        loss, step = run.data["loss"].values, run.data["step"].values
+        known = np.isfinite(loss) & (loss > 0) & (step <= run.end)
+        yield step[known], np.log(np.maximum(loss[known], ROUNDING * loss[:1]))
 
 
 def _most_by(steps: NDArray[np.int64], values: NDArray[np.float64]) -> float:

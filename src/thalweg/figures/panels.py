@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from thalweg.figures.limits import make_room, rounding_from, sharpness_limits
+from thalweg.figures.limits import ROUNDING, make_room, rounding_from, sharpness_limits
 from thalweg.figures.marks import draw_rise
 from thalweg.figures.measured import Measured, OneRun, flow_labels, isolated
 from thalweg.figures.style import COLOURS, DASHES
@@ -34,6 +34,7 @@ _HOLLOW: dict[str, Any] = {
 _FAILURES = {
     "budget exhausted": "x", "saddle": "+", "no minimiser found": "^", "non finite": "*",
     "stopped": "s", "level not reached": "v", "unbounded": ">", "non finite hessian": "d",
+    "too slow": "<",
 }  # fmt: skip
 
 
@@ -44,13 +45,18 @@ def draw_loss(axes: Axes, run: OneRun) -> Handles:
     _draw_line(axes, steps[positive], loss[positive])
     if np.any(positive):  # a logarithmic axis without a positive value is a warning
         axes.set_yscale("log")
-    notes = []
     if np.isfinite(run.end):
-        notes = [f"diverges after $t$ = {run.end:.0f}"]
+        _note(axes, [f"diverges after $t$ = {run.end:.0f}"])
     elif (after := rounding_from(run)) is not None:
-        notes = [f"rounding (below 16 $\\epsilon L(w_0)$)\nfrom $t$ = {after} on"]
-    _note(axes, notes)
+        notes = ["rounding (below 16 $\\epsilon L(w_0)$)", f"from $t$ = {after} on"]
+        _note(axes, notes, below=_falls_late(axes, steps, loss))
     return {}
+
+
+def _falls_late(axes: Axes, steps: NDArray[Any], loss: NDArray[np.float64]) -> bool:
+    """Whether a loss that becomes rounding is above half of the axis in the middle of the other."""
+    middle = (axes.transAxes + axes.transData.inverted()).transform((0.5, 0.5))[0]
+    return bool(loss[np.searchsorted(steps, middle)] > ROUNDING**0.5 * loss[0])
 
 
 def draw_sharpness(axes: Axes, run: OneRun) -> Handles:
@@ -203,13 +209,13 @@ def _draw_failures(axes: Axes, measured: Measured) -> Handles:
     return handles
 
 
-def _note(axes: Axes, lines: list[str]) -> None:
-    """Write some lines into the upper right corner of a panel."""
+def _note(axes: Axes, lines: list[str], *, below: bool = False) -> None:
+    """Write some lines into the upper right corner of a panel, or into the lower left one."""
     if not lines:
         return
     if axes.get_yscale() == "linear":
         make_room(axes, len(lines))
-    axes.text(
-        0.99, 0.99, "\n".join(lines), transform=axes.transAxes, ha="right", va="top",
-        fontsize="small",
+    place, ends = ((0.02, 0.04), ("left", "bottom")) if below else ((0.99, 0.99), ("right", "top"))
+    axes.annotate(
+        "\n".join(lines), place, xycoords="axes fraction", ha=ends[0], va=ends[1], fontsize="small",
     )  # fmt: skip
