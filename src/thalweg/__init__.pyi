@@ -11,6 +11,7 @@ from .curvature import top_eigenpairs as top_eigenpairs
 from .descent import GFSSharpness as GFSSharpness
 from .descent import HeavyBall as HeavyBall
 from .descent import Quantity as Quantity
+from .descent import Refined as Refined
 from .descent import Run as Run
 from .descent import Sharpness as Sharpness
 from .descent import Starts as Starts

@@ -28,6 +28,7 @@ MAY_BE_HUGE = {  # for a schedule, a seed, or what matters to some of the networ
         "gfs_start",
         "gfs_also",
         "gfs_at",
+        "gfs_points",
         "seed",
         "data_seed",
         "patch",

@@ -72,6 +72,7 @@ def test_options_reach_the_run(thalweg, tmp_path):
         "gfs_start": 5,
         "gfs_also": [7, 2],
         "gfs_at": [],
+        "gfs_points": None,
         "rtol": 1e-6,
         "max_gradient_evaluations": 1000.0,
         "max_flow_seconds": None,

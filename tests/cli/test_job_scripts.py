@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from bad_inputs import snapshot, thalweg
@@ -33,6 +34,21 @@ def test_a_budget_has_its_exit_code_and_the_same_command_ends_the_run(tmp_path):
     code, out, err = thalweg(*RUN, "--resume", "--out", tmp_path / "run")
     assert (code, err) == (0, "")
     assert "there is nothing to continue" in out
+
+
+def test_values_where_phi_changes_most_are_spent_over_sessions(tmp_path):
+    command = ["run", "scalar", "--steps", 40, "--gfs-points", 11, "--step-size", 0.05, 0.2]
+    assert thalweg(*command, "--out", tmp_path / "whole")[0] == 0
+    data = results.load(tmp_path / "whole").dataset
+    assert np.isfinite(data["gfs_sharpness"].values).sum(axis=1).tolist() == [11, 11]
+    assert np.isfinite(data["gfs_sharpness"].sel(gfs_step=[0, 1, 3, 11, 40])).all()
+    most = results.load(tmp_path / "whole").summary["gradient_evaluations"]
+    run, codes = tmp_path / "run", []
+    for share in (0.3, 0.5, 0.6, 0.9, 1):
+        budget = ["--max-evaluations", share * most]
+        codes.append(thalweg(*command, "--resume", *budget, "--out", run)[0])
+    assert codes == [75, 75, 75, 75, 0]
+    assert_same(numbers(tmp_path / "whole"), numbers(run))
 
 
 def test_seconds_are_those_of_setting_up_too(tmp_path, monkeypatch):

@@ -315,6 +315,8 @@ def test_schedules_of_the_gfs_sharpness():
     assert steps(gfs_every=40, gfs_also=(3,)) == [0, 3, 40, 80, 100]
     assert steps(gfs_start=20) == [20, 33, 46, 59, 72, 85, 98, 100]
     assert steps(gfs_at=(1, 5), gfs_every=40, gfs_also=(3,)) == [1, 5, 100]
+    assert steps(gfs_points=12, gfs_also=(3,)) == [0, 1, 3, 10, 32, 100]
+    assert steps(gfs_points=12, gfs_at=(0, 7)) == [0, 7, 100]
 
 
 @pytest.mark.parametrize("depth", [2, 4, 7])
@@ -349,6 +351,8 @@ def test_digits_mlp_is_the_network_of_the_issue():
         (Scalar(gfs_every=0), "gfs_every must be at least 1"),
         (Scalar(gfs_start=-1), "gfs_start must be at least 0"),
         (Scalar(gfs_also=(5, -1)), "gfs_also must be at least 0"),
+        (Scalar(gfs_points=5), "gfs_points is 5: give at least 6"),
+        (Scalar(gfs_points=7, gfs_at=tuple(range(7))), "gfs_points is 7: give at least 8"),
         (Scalar(rtol=0.0), "rtol must be positive"),
         (Scalar(max_gradient_evaluations=-1), "max_gradient_evaluations must be positive"),
         (Scalar(target=-1.0), "target must be positive"),

@@ -46,6 +46,17 @@ def test_runs_of_one_step_size_are_told_apart():
     ]
 
 
+def test_the_line_of_a_run_that_is_refined_goes_on_between_its_steps():
+    data = edge_of_stability((0.1, 0.2), unconverged=())
+    names = [name for name in data.data_vars if name.startswith("gfs_")]
+    for name in names:
+        data[name][0, 1::2] = np.nan  # the other run alone was measured there
+    for axes, run in zip(panels(plot(data))["GFS sharpness"], (0, 1), strict=True):
+        (line,) = curves(axes)[:1]
+        assert line.get_xdata().tolist() == data["gfs_step"].values[:: 2 - run].tolist()
+        assert np.isfinite(line.get_ydata()).sum() == len(line.get_ydata()) - 1  # one has failed
+
+
 def test_runs_of_several_depths_are_called_by_them():
     data = edge_of_stability((0.1, 0.1)).assign_coords(depth=("run", [2, 5]))
     titles = [axes.get_title().partition(", $2")[0] for axes in plot(data).axes[:2]]

@@ -12,7 +12,7 @@ from thalweg.descent.labels import HeavyBall
 from thalweg.descent.measured_run import LoggedReading
 from thalweg.descent.measurements import Measurement, Quantity, Reading
 from thalweg.descent.run import Interrupted, Progress, Run
-from thalweg.descent.schedule import every, log_spaced
+from thalweg.descent.schedule import Refined, every, log_spaced
 from thalweg.descent.sharpness import EigenStatus, GFSSharpness, Sharpness
 from thalweg.descent.starts import Starts
 from thalweg.descent.truncated import TruncatedSharpness
@@ -29,6 +29,7 @@ __all__ = [
     "Progress",
     "Quantity",
     "Reading",
+    "Refined",
     "Run",
     "RunStatus",
     "Sharpness",

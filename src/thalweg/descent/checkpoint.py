@@ -62,6 +62,8 @@ class Checkpoint:
     losses: NDArray[np.float64]
     values: dict[str, NDArray[np.float64]]
     first_readings: dict[int, Any]  # at the start, which all runs share
+    value_axes: list[NDArray[np.int64]]  # of `values`, for each measurement: with refined steps
+    readings: dict[int, dict[int, Reading]]  # of measurements that are refined, by their steps
 
     def check_fits(
         self, axes: list[NDArray[Any]], iterate: PyTree, values: Mapping[str, NDArray[Any]]

@@ -17,7 +17,7 @@ from thalweg.descent.measurements import Measurement, as_list, check_names
 from thalweg.descent.one_run import Descent
 from thalweg.descent.recorder import Recorder
 from thalweg.descent.run import Interrupted, Run
-from thalweg.descent.schedule import checked_count
+from thalweg.descent.schedule import checked_count, refined_to
 from thalweg.descent.starts import PlannedRun, Starts, StepSizes, planned_runs
 from thalweg.descent.updates import Optimizer, check_optimizer, update_for
 
@@ -124,7 +124,12 @@ def descend(
     plain = optimizer is None
     thresholds = [threshold_of(threshold, size, is_plain=plain) for size in sizes]
     labels = Labels(sizes, thresholds, optimizer_name(optimizer), starts=starts)
-    forecast = Forecast([one.start for one in planned], steps, recorder.schedules)
+    schedules = recorder.schedules
+    refined = {
+        number: max(refined_to(one) - schedules[number].size, 0)
+        for number, one in enumerate(measurements)
+    }
+    forecast = Forecast([one.start for one in planned], steps, schedules, refined)
     log = RunLog(recorder, labels, began, report, on_reading, max_gradient_evaluations, forecast)
     if checkpoint is not None:
         log.restore(checkpoint)

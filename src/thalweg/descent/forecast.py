@@ -1,6 +1,7 @@
 """Seconds left, from what steps and measurements have taken so far, compiling left out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,19 @@ class Forecast:
     """How long a descent will go on: runs of so many `steps`, measured at the `schedules`.
 
     `starts` has the number of the start of each run; there, which runs share, is measured once.
+    `refined` is how many values each run has more than its schedules, where it is refined.
 
     Whatever was done last is counted by `add`, with the seconds since the call before.
     """
 
-    def __init__(self, starts: Sequence[int], steps: int, schedules: Sequence[NDArray[np.int64]]):
-        self.starts, self.steps, self.schedules = starts, steps, schedules
+    def __init__(
+        self,
+        starts: Sequence[int],
+        steps: int,
+        schedules: Sequence[NDArray[np.int64]],
+        refined: Mapping[int, int] = MappingProxyType({}),
+    ):
+        self.starts, self.steps, self.schedules, self.refined = starts, steps, schedules, refined
         self._taken: dict[int, tuple[float, int]] = {}  # seconds, and for how many
         self._last = working_time()
 
@@ -33,11 +41,18 @@ class Forecast:
         self._last = now
 
     def seconds_left(
-        self, run: int, step: int, measured: int, due: Sequence[int], flow: FlowProgress | None
+        self,
+        run: int,
+        step: int,
+        measured: int,
+        due: Sequence[int],
+        flow: FlowProgress | None,
+        made: Mapping[int, int] = MappingProxyType({}),
     ) -> float | None:
         """Return the seconds left at a step where the first `measured` of what is `due` are made.
 
-        `None` where nothing like that has been done yet.
+        `made` is how many values of those of `refined` this run has. `None` where nothing like that
+        has been done yet.
         """
         later, later_starts = len(self.starts) - run - 1, self.starts[-1] - self.starts[run]
         total = 0.0
@@ -45,7 +60,8 @@ class Forecast:
         for what, schedule in enumerate(self.schedules):
             count = int(np.sum(schedule > step)) + (what in pending)
             count += later * int(np.sum(schedule > 0)) + later_starts * int(np.sum(schedule == 0))
-            in_hand = flow is not None and what == due[measured]
+            count += (later + 1) * self.refined.get(what, 0) - made.get(what, 0)
+            in_hand = flow is not None and [what] == list(due[measured : measured + 1])
             total += self._of_measurement(what, count, flow if in_hand else None)
         total += (self.steps - step + later * self.steps) * self._mean(STEPS)
         return total if np.isfinite(total) else None

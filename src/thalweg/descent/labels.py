@@ -9,6 +9,7 @@ from typing import Any
 
 from thalweg.basics.versions import versions
 from thalweg.descent.measurements import Measurement, described
+from thalweg.descent.schedule import Refined
 
 GRADIENT_DESCENT = "gradient descent"
 
@@ -92,6 +93,8 @@ def options_of(measurement: Measurement) -> dict[str, Any]:
 
 def _exact(value: Any) -> Any:
     """Return an integer for a whole number: what a file kept as 200000.0 is 200000 as before."""
+    if isinstance(value, Refined):
+        return str(value)
     if isinstance(value, range):
         return f"every {value.step} from {value.start}"
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -100,7 +103,7 @@ def _exact(value: Any) -> Any:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return all(map(_is_plain, value))
-    return isinstance(value, str | int | range) or (
+    return isinstance(value, str | int | range | Refined) or (
         isinstance(value, float) and math.isfinite(value)
     )
 

@@ -18,6 +18,7 @@ from thalweg.descent.labels import Labels
 from thalweg.descent.measurements import Reading
 from thalweg.descent.recorder import Recorder
 from thalweg.descent.run import Progress, Run
+from thalweg.descent.schedule import refined_to
 from thalweg.flow.method import FlowProgress
 from thalweg.problems import Problem
 
@@ -120,6 +121,10 @@ class MeasuredRun:
         self.warm_starts: dict[int, Any] = {}
         self.measurement_state: Any = None
         self.ahead: dict[tuple[int, int], Any] = {}  # what was solved before, by step and number
+        of_all = enumerate(log.recorder.measurements)
+        self.readings: dict[int, dict[int, Reading]] = {  # of those to be refined, by their steps
+            number: {} for number, one in of_all if refined_to(one)
+        }
 
     def move(self, step: int, loss: float) -> None:
         """Take up the iterate at another step."""
@@ -128,51 +133,82 @@ class MeasuredRun:
 
     def restore(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint."""
-        self.log.recorder.restore(saved.losses, saved.values, saved.axes[1:])
+        self.log.recorder.restore(saved.losses, saved.values, saved.axes[1:], saved.value_axes)
         self.step, self.first_loss = saved.step, saved.first_loss
         self.measured, self.measurement_state = saved.measured, saved.measurement_state
         self.warm_starts = dict(saved.warm_starts)
+        self.readings = {number: dict(found) for number, found in saved.readings.items()}
 
     def measure(self, problem: Problem, w: PyTree, due: Sequence[int]) -> bool:
         """Make the measurements that are due at `w`; return whether to stop."""
-        asked_to_stop = False
-
-        def relay(flow: FlowProgress) -> bool:
-            nonlocal asked_to_stop
-            asked_to_stop = self.report(flow)
-            return asked_to_stop
-
-        log, recorder = self.log, self.log.recorder
+        log, recorder, relay = self.log, self.log.recorder, _Relay(self.report)
         for number in due[self.measured :]:
             if self.measured and self.report():
                 return True
-            reading = self._reading(number, problem, w, relay)
+            memory = self.warm_starts.get(number)
+            reading = self._reading(number, self.step, problem, w, memory, relay)
             recorder.record_values(self.number, number, self.step, reading)
-            log.work += reading.gradient_evaluations
-            if asked_to_stop:
+            if relay.asked_to_stop:
+                log.work += reading.gradient_evaluations
                 return True
             self.warm_starts[number] = reading.memory
             if self.step == 0:
                 log.first_readings[number] = Reading(dict(reading.values), reading.memory, 0.0, {})
-            log.measurements_made += 1
-            self.measured, self.measurement_state = self.measured + 1, None
-            if log.on_reading is not None:
-                where = (self.number, self.step, log.labels.step_sizes[self.number])
-                values = {"loss": self.loss, **reading.values}
-                log.on_reading(LoggedReading(*where, values, reading.of_previous))
+            self.measured += 1
+            self._has_measured(number, self.step, self.loss, reading)
         return False
 
-    def _reading(self, number: int, problem: Problem, w: PyTree, relay: Any) -> Reading:
+    def measure_between(
+        self, number: int, step: int, problem: Problem, w: PyTree, loss: float
+    ) -> bool:
+        """Make a measurement between two that were made before; return whether to stop.
+
+        Then nothing of it is recorded. What is known of neighbours by themselves is made anew.
+        """
+        recorder, relay, known = self.log.recorder, _Relay(self.report), self.readings[number]
+        before = max(one for one in known if one < step)
+        after = min(one for one in known if one > step)
+        memory = known[before].memory
+        reading = self._reading(number, step, problem, w, memory, relay)
+        again: Any = getattr(recorder.measurements[number], "again", None)
+        of_this = Reading({})
+        if again is not None and not relay.asked_to_stop:
+            of_this = again(problem, known[after].memory, reading.memory, relay)
+        if relay.asked_to_stop:
+            return True
+        recorder.insert(number, step)
+        recorder.record_values(self.number, number, before, known[before])
+        recorder.record_values(self.number, number, step, reading)
+        recorder.record_of_previous(self.number, number, after, of_this.of_previous)
+        self.log.work += of_this.gradient_evaluations
+        self._has_measured(number, step, loss, reading)
+        return False
+
+    def _has_measured(self, number: int, step: int, loss: float, reading: Reading) -> None:
+        """Count a measurement, keep what is needed of it, and hand it on."""
+        log, self.measurement_state = self.log, None
+        log.work += reading.gradient_evaluations
+        log.measurements_made += 1
+        if number in self.readings:
+            self.readings[number][step] = Reading(dict(reading.values), reading.memory, 0.0, {})
+        if log.on_reading is not None:
+            where = (self.number, step, log.labels.step_sizes[self.number])
+            values = {"loss": loss, **reading.values}
+            log.on_reading(LoggedReading(*where, values, reading.of_previous))
+
+    def _reading(
+        self, number: int, step: int, problem: Problem, w: PyTree, memory: Any, relay: "_Relay"
+    ) -> Reading:
         """Make a measurement, or go on with it; at the start, which all runs share, only once."""
-        if self.step == 0 and number in self.log.first_readings:
+        if step == 0 and number in self.log.first_readings:
             return self.log.first_readings[number]
         measurement = self.log.recorder.measurements[number]
-        given = (problem, w, self.warm_starts.get(number), relay)
+        given = (problem, w, memory, relay)
         resume = getattr(measurement, "resume", None)
-        state = self.ahead.pop((self.step, number), None)
+        state = self.ahead.pop((step, number), None)
         if self.measurement_state is not None:
             state = self.measurement_state
-        with doing(f"measuring {measurement.name} at step {self.step}"):
+        with doing(f"measuring {measurement.name} at step {step}"):
             if resume is not None and state is not None:
                 reading: Reading = resume(*given, state)
             else:
@@ -197,7 +233,9 @@ class MeasuredRun:
         if (forecast := self.log.forecast) is None:
             return None
         due = self.log.recorder.due(self.step)
-        return forecast.seconds_left(self.number, self.step, self.measured, due, flow)
+        sizes = {number: schedule.size for number, schedule in enumerate(forecast.schedules)}
+        made = {number: max(len(r) - sizes[number], 0) for number, r in self.readings.items()}
+        return forecast.seconds_left(self.number, self.step, self.measured, due, flow, made)
 
     def checkpoint(self, flow: FlowProgress | None = None) -> Checkpoint:
         """Return what it takes to go on from here."""
@@ -216,4 +254,17 @@ class MeasuredRun:
             losses=recorder.losses.copy(),
             values={name: array.copy() for name, array in recorder.values.items()},
             first_readings=dict(log.first_readings),
+            value_axes=list(recorder.axes),
+            readings={number: dict(found) for number, found in self.readings.items()},
         )
+
+
+class _Relay:
+    """A report of a flow that remembers whether it was asked to stop."""
+
+    def __init__(self, report: Callable[[FlowProgress], bool]):
+        self.report, self.asked_to_stop = report, False
+
+    def __call__(self, flow: FlowProgress) -> bool:
+        self.asked_to_stop = self.report(flow)
+        return self.asked_to_stop

@@ -75,7 +75,9 @@ class Measurement(Protocol):
         has a method `resume(problem, w, memory, report, standing)`, what `standing()` of its
         progress returned is stored in checkpoints, and handed to that method after an interruption.
         A method `ahead(problem, ws, memory, lanes)` may solve for several iterates at once, and
-        returns what `resume` takes for each.
+        returns what `resume` takes for each. Where a run is refined, and an iterate is measured
+        between two others, `again(problem, memory, before, report)` returns a reading of what the
+        later one, of this memory, says of it (`of_previous`), whose memory is `before`.
         """
         ...
 

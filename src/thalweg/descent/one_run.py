@@ -12,8 +12,9 @@ from jaxtyping import Array, PyTree
 
 from thalweg.descent.checkpoint import Checkpoint, Outcome, RunStatus
 from thalweg.descent.forecast import STEPS
-from thalweg.descent.loop import CHUNK, advance, first_iterate, is_finite_and_bounded
+from thalweg.descent.loop import CHUNK, Iterate, advance, first_iterate, is_finite_and_bounded
 from thalweg.descent.measured_run import MeasuredRun, RunLog
+from thalweg.descent.schedule import halved, refined_to
 from thalweg.descent.updates import Update
 from thalweg.problems import COST, Problem
 
@@ -33,11 +34,13 @@ class Descent:
         self.limit = math.nan
         self.iterate: Any = None
         self.w: PyTree = None
+        self.start: PyTree = None
         self.chunk = 1
+        self.kept: dict[int, Iterate] = {}  # where there are readings to be refined, by the step
 
     def descend(self, w: PyTree, checkpoint: Checkpoint | None) -> Outcome:
         """Descend from `w`, or from a checkpoint, to the last step or to where the run ends."""
-        self.w, run = w, self.run
+        self.w, self.start, run = w, w, self.run
         try:
             if checkpoint is None:
                 self._begin(w)
@@ -51,9 +54,12 @@ class Descent:
                     return self._end(RunStatus.DIVERGED)
                 if run.measure(self.problem, self.w, self.log.recorder.due(run.step)):
                     return self._end(RunStatus.STOPPED)
+                if any(run.step in found for found in run.readings.values()):
+                    self.kept[run.step] = self.iterate
                 asked_to_stop = run.report()
                 if run.step == self.steps:
-                    return self._end(RunStatus.COMPLETED)
+                    is_stopped = self._refine(limit, asked_to_stop)
+                    return self._end(RunStatus.STOPPED if is_stopped else RunStatus.COMPLETED)
                 if asked_to_stop or self.log.left < COST.gradient:
                     return self._end(RunStatus.STOPPED)
                 self._advance(limit)
@@ -107,6 +113,42 @@ class Descent:
             self.chunk = min(2 * self.chunk, CHUNK)
         elif seconds > 4 * _CHUNK_SECONDS:
             self.chunk = max(self.chunk // 2, 1)
+
+    def _refine(self, limit: Any, asked_to_stop: bool) -> bool:
+        """Measure where values change most, as far as is asked for; return whether to stop."""
+        log, run = self.log, self.run
+        for number, readings in run.readings.items():
+            measurement = log.recorder.measurements[number]
+            name = next(iter(measurement.variables))
+            while len(readings) < refined_to(measurement):
+                step = halved({one: reading.values[name] for one, reading in readings.items()})
+                if step is None:
+                    break
+                before = max(one for one in readings if one < step)
+                cost = COST.gradient * (step - before)
+                if asked_to_stop or log.left < cost:
+                    return True
+                self._iterate_at(before, limit)  # which another session may have had to make
+                iterate = self._iterate_at(step, limit)
+                loss = float(iterate.loss)
+                if run.measure_between(number, step, self.problem, iterate.w, loss):
+                    return True
+                log.work += cost
+                asked_to_stop = run.report()
+        return False
+
+    def _iterate_at(self, step: int, limit: Any) -> Iterate:
+        """Return an iterate once more, from the nearest before it that is kept, or the start."""
+        near = max((one for one in self.kept if one <= step), default=None)
+        if near is None:
+            near, self.kept[0] = 0, first_iterate(self.problem, self.update, self.start)
+        iterate = self.kept[near]
+        while near < step:
+            count = min(self.chunk, step - near)
+            iterate, _, _ = advance(self.problem, self.update, iterate, jnp.asarray(count), limit)
+            near += count
+        self.kept[step] = iterate
+        return iterate
 
     def _end(self, status: RunStatus) -> Outcome:
         step, steps, loss = self.run.step, self.steps, self.run.loss

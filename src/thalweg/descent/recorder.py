@@ -23,6 +23,7 @@ class Recorder:
 
     The axes are there from the start, so that what a run leaves when it stops early still lies on
     those that were asked for (`scheduled`); or they grow by the steps that are given (`extend`).
+    `schedules` says when to measure; `axes` have further steps where a run is refined (`insert`).
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Recorder:
         self.measurements = measurements
         self.loss_steps = np.asarray(loss_steps, np.int64)
         self.schedules = list(schedules or [np.zeros(0, np.int64)] * len(measurements))
+        self.axes = list(self.schedules)
         self.losses = np.full((runs, self.loss_steps.size), np.nan)
         self.values = {
             name: np.full((runs, schedule.size), np.nan)
@@ -65,18 +67,29 @@ class Recorder:
         self.loss_steps = np.append(self.loss_steps, step)
         self.losses = _with_column(self.losses)
         for number in due:
-            self.schedules[number] = np.append(self.schedules[number], step)
+            self.axes[number] = self.schedules[number] = np.append(self.schedules[number], step)
             for name in self.measurements[number].variables:
                 self.values[name] = _with_column(self.values[name])
+
+    def insert(self, number: int, step: int) -> None:
+        """Have a further step on the axis of a measurement, unless it is there."""
+        axis = self.axes[number]
+        place = int(np.searchsorted(axis, step))
+        if step in axis[place : place + 1]:
+            return
+        self.axes[number] = np.insert(axis, place, step)
+        for name in self.measurements[number].variables:
+            self.values[name] = np.insert(self.values[name], place, np.nan, axis=1)
 
     def restore(
         self,
         losses: NDArray[Any],
         values: Mapping[str, NDArray[Any]],
+        schedules: Sequence[NDArray[np.int64]],
         axes: Sequence[NDArray[np.int64]],
     ) -> None:
-        """Go on with what an earlier recorder has recorded on its axes, that of the loss first."""
-        self.loss_steps, self.schedules = axes[0], list(axes[1:])
+        """Go on with what an earlier recorder has recorded; the first schedule is of the loss."""
+        self.loss_steps, self.schedules, self.axes = schedules[0], list(schedules[1:]), list(axes)
         self.losses = losses.copy()
         self.values = {name: values[name].copy() for name in self.values}
 
@@ -95,28 +108,37 @@ class Recorder:
         self.losses[run, begin:end] = losses[self.loss_steps[begin:end] - first]
 
     def record_values(self, run: int, number: int, step: int, reading: Reading) -> None:
-        """Store the values of one measurement, and what it says about the one before."""
+        """Store the values of one measurement, and what it says about the one before, if any."""
         measurement, values = self.measurements[number], reading.values
         if set(values) != set(measurement.variables):
             raise ValueError(
                 f"the measurement {measurement.name!r} declares the variables "
                 f"{sorted(measurement.variables)} but returned {sorted(values)}: make them equal"
             )
-        column = int(np.searchsorted(self.schedules[number], step))
+        column = int(np.searchsorted(self.axes[number], step))
         for name, value in values.items():
             what = f"{name!r} of the measurement {measurement.name!r}"
             self.values[name][run, column] = as_number(value, what)
         if column > 0:
-            for name, value in reading.of_previous.items():
-                self.values[name][run, column - 1] = value
+            self.record_of_previous(run, number, step, reading.of_previous)
+
+    def record_of_previous(
+        self, run: int, number: int, step: int, values: Mapping[str, float]
+    ) -> None:
+        """Store what a measurement at `step` says about that before it, along the same run."""
+        names = self.measurements[number].variables
+        column = np.searchsorted(self.axes[number], step)
+        known = np.any([np.isfinite(self.values[name][run, :column]) for name in names], axis=0)
+        for name, value in values.items():
+            self.values[name][run, np.flatnonzero(known)[-1]] = value
 
     def dataset(self, labels: Labels) -> xr.Dataset:
         """Return everything on its axes: dimension `run` first, steps as coordinates."""
         data: dict[str, Any] = {"loss": (("run", "step"), self.losses, described("loss"))}
         coords = labels.coordinates() | {"step": ("step", self.loss_steps, labels.axis())}
-        for measurement, schedule in zip(self.measurements, self.schedules, strict=True):
+        for measurement, steps in zip(self.measurements, self.axes, strict=True):
             axis = f"{measurement.name}_step"
-            coords[axis] = (axis, schedule, labels.axis())
+            coords[axis] = (axis, steps, labels.axis())
             for name, attributes in measurement.variables.items():
                 data[name] = (("run", axis), self.values[name], dict(attributes))
         return xr.Dataset(data, coords, labels.attributes(self.measurements))

@@ -1,7 +1,10 @@
-"""When to measure: at every so many steps, at steps that grow apart, or at given ones."""
+"""When to measure: at every so many steps, growing apart, at given ones, or where most changes."""
 
+import math
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,63 @@ def log_spaced(last: int, values: int = 16) -> tuple[int, ...]:
         factor = (last / steps[-1]) ** (1 / left)
         steps.append(max(steps[-1] + 1, round(steps[-1] * factor)))
     return tuple(steps)
+
+
+@dataclass(frozen=True)
+class Refined(Sequence[int]):
+    """The steps `at`, and then further ones, where the values change most: so many `values` in all.
+
+    The last step, where everything is measured, is one of them. Once a run of `tw.descend` has come
+    to its end, the interval of steps across which the first variable of the measurement changes
+    most is halved (logarithmically), again and again: descent goes back to the iterate before it.
+    Intervals of one step are left, and a run that has diverged is not refined.
+
+    >>> print(Refined(log_spaced(1000, 5), 16))
+    16, refined from 0, 1, 10, 100, 1000
+    """
+
+    at: Sequence[int]
+    values: int
+
+    def __post_init__(self) -> None:
+        checked_count("values", self.values, 1)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.at[place]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __str__(self) -> str:
+        return f"{self.values}, refined from {', '.join(map(str, self.at))}"
+
+
+def refined_to(measurement: Any) -> int:
+    """Return how many values a measurement is refined to, 0 if it is not refined."""
+    at = getattr(measurement, "at", None)
+    return at.values if isinstance(at, Refined) else 0
+
+
+def halved(values: Mapping[int, float]) -> int | None:
+    """Return the geometric middle of the interval of steps across which values change most.
+
+    `None` where no interval has steps within. Changes that are not known come last.
+
+    >>> halved({0: 1.0, 1: 3.0, 49: 2.5, 100: 2.4}), halved({0: 1.0, 1: 3.0})
+    (9, None)
+    """
+    steps = sorted(values)
+    wide = [pair for pair in pairwise(steps) if pair[1] - pair[0] > 1]
+    if not wide:
+        return None
+
+    def change(pair: tuple[int, int]) -> float:
+        size = abs(values[pair[1]] - values[pair[0]])
+        return size if math.isfinite(size) else -1.0
+
+    before, after = max(wide, key=change)
+    middle = round(math.sqrt((before + 1) * (after + 1))) - 1
+    return min(max(middle, before + 1), after - 1)
 
 
 def scheduled_steps(measurement: Any, steps: int) -> NDArray[np.int64]:

@@ -179,11 +179,6 @@ class GFSSharpness:
     ) -> Reading:
         """As `measure`, from where an earlier one was interrupted."""
         last: _Solved | None = memory
-        asked: Any = {
-            "rtol": self.rtol,
-            "max_gradient_evaluations": self.max_gradient_evaluations,
-            "max_seconds": self.max_seconds,
-        }
         solution = standing.solution or gradient_flow_solution(
             problem,
             w,
@@ -191,26 +186,56 @@ class GFSSharpness:
             report=_with_state(report, lambda flow: _MeasurementState(None, flow)),
             previous=last.solution if last else None,
             standing=standing.flow,
-            **asked,
+            **self._asked,
         )
         work = float(solution.gradient_evaluations)
         unknown = {"gfs_fall": math.nan, "gfs_fall_error": math.nan}
         values = {**values_of_flow("gfs", solution, work), **unknown}
-        of_previous = {}
-        if last is not None and last.is_neighbour and _order_is_undecided(last.solution, solution):
-            there = _with_state(report, lambda flow: _MeasurementState(solution, None))
-            fall = gfs_sharpness_fall(
-                problem, last.w, w, report=there, solution=last.solution, **asked
-            )
-            work += fall.gradient_evaluations
-            if fall.status is Status.CONVERGED:
-                of_previous = {"gfs_fall": fall.fall, "gfs_fall_error": fall.error}
+        there = _with_state(report, lambda flow: _MeasurementState(solution, None))
+        of_previous, more = self._fall(problem, last, w, solution, there)
         # A failed flow is a poor neighbour to start from: keep the last good one.
         if math.isfinite(values["gfs_sharpness"]):
             last = _Solved(w, solution, is_neighbour=True)
         elif last is not None:
             last = last._replace(is_neighbour=False)
-        return Reading(values, last, work, of_previous)
+        return Reading(values, last, work + more, of_previous)
+
+    def again(self, problem: Problem, memory: Any, before: Any, report: Report | None) -> Reading:
+        """Return what a measured iterate says of a new one before it, by their memories."""
+        if not memory or not memory.is_neighbour or not before:
+            return Reading({})
+        there = _with_state(report, lambda flow: _MeasurementState(before.solution, None))
+        of_previous, work = self._fall(problem, before, memory.w, memory.solution, there)
+        return Reading({}, None, work, of_previous)
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        return {
+            "rtol": self.rtol,
+            "max_gradient_evaluations": self.max_gradient_evaluations,
+            "max_seconds": self.max_seconds,
+        }
+
+    def _fall(
+        self,
+        problem: Problem,
+        last: "_Solved | None",
+        w: PyTree,
+        solution: FlowSolution,
+        report: Report | None,
+    ) -> tuple[dict[str, float], float]:
+        """Return the fall to a neighbour where two values leave its sign open, and the work."""
+        if last is None or not last.is_neighbour:
+            return {}, 0.0
+        if not _order_is_undecided(last.solution, solution):
+            return {}, 0.0
+        fall = gfs_sharpness_fall(
+            problem, last.w, w, report=report, solution=last.solution, **self._asked
+        )
+        work = float(fall.gradient_evaluations)
+        if fall.status is not Status.CONVERGED:
+            return {}, work
+        return {"gfs_fall": fall.fall, "gfs_fall_error": fall.error}, work
 
     def ahead(
         self, problem: Problem, ws: Sequence[PyTree], memory: Any, lanes: int
@@ -219,10 +244,8 @@ class GFSSharpness:
         solutions = gradient_flow_solutions(
             problem,
             list(ws),
-            rtol=self.rtol,
             method=self.method,
-            max_gradient_evaluations=self.max_gradient_evaluations,
-            max_seconds=self.max_seconds,
+            **self._asked,
             previous=[memory.solution if memory else None] * len(ws),
             lanes=lanes,
         )

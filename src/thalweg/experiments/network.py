@@ -35,6 +35,9 @@ class _Network(NetworkExperiment):
         Further steps at which that is measured.
     gfs_at
         The steps at which that is measured, in place of the three above.
+    gfs_points
+        How many values of it each run has: half of them at steps that grow apart (or those of
+        gfs_at), the others where it changes most, by going back.
     rtol
         Relative accuracy wanted of it.
     architecture

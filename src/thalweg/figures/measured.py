@@ -87,13 +87,16 @@ class OneRun:
         status, is_value = column(f"{name}_status"), np.isfinite(values.values)
         hollow = is_value & ((np.isfinite(status) & (status != 0)) | ~np.isfinite(errors))
         failed = np.isfinite(status) & (status != BELOW_LEVEL) & ~is_value
-        return Measured(
-            steps=data[str(values.dims[0])].values,
-            values=values.values / self.unit,
-            errors=errors / self.unit,
-            hollow=hollow & (name != "sharpness"),
-            failed=np.where(failed, _meanings(data, name, status), ""),
+        columns = (
+            data[str(values.dims[0])].values,
+            values.values / self.unit,
+            errors / self.unit,
+            hollow & (name != "sharpness"),
+            np.where(failed, _meanings(data, name, status), ""),
         )
+        # Of runs that are refined each has steps of its own, between which its line goes on.
+        made = is_value | np.isfinite(status) | (f"{name}_status" not in data)
+        return Measured(*(column[made] for column in columns))
 
 
 def _meanings(data: xr.Dataset, name: str, status: NDArray[np.float64]) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from thalweg.descent.measured_run import MeasuredRun, OnReading, RunLog
 from thalweg.descent.measurements import as_list, check_names
 from thalweg.descent.one_run import is_finite
 from thalweg.descent.recorder import Recorder
-from thalweg.descent.schedule import checked_count, is_due
+from thalweg.descent.schedule import checked_count, is_due, refined_to
 from thalweg.problems import COST, Problem, as_problem, flatten
 from thalweg.problems.compiling import compiled
 from thalweg.problems.lanes import lanes_of_device
@@ -83,6 +83,11 @@ class Along:
     ):
         measurements = as_list(measurements)
         check_names(measurements)
+        if refined := [one.name for one in measurements if refined_to(one)]:
+            raise ValueError(
+                f"{refined[0]!r} cannot be refined along iterates that come once: give steps in "
+                "place of Refined"
+            )
         if step_size is not None and not (math.isfinite(step_size) and step_size > 0):
             raise ValueError(
                 f"step_size must be positive and finite, got {step_size:g}: leave it out where "

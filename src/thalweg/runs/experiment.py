@@ -84,6 +84,9 @@ class DescentExperiment(Experiment):
         Further steps at which the GFS sharpness is measured.
     gfs_at
         The steps at which the GFS sharpness is measured, in place of the three above.
+    gfs_points
+        How many values of the GFS sharpness each run has: half of them at steps that grow apart (or
+        those of gfs_at), the others where it changes most, by going back.
     rtol
         Relative accuracy wanted of the GFS sharpness.
     max_gradient_evaluations
@@ -102,6 +105,7 @@ class DescentExperiment(Experiment):
     gfs_start: Natural = 0
     gfs_also: tuple[Natural, ...] = ()
     gfs_at: tuple[Natural, ...] = ()
+    gfs_points: Count | None = None
     rtol: Positive = 1e-4
     max_gradient_evaluations: Positive = 200_000
     max_flow_seconds: Positive | None = None
@@ -165,16 +169,19 @@ class DescentExperiment(Experiment):
 
     def flows(self) -> dict[str, Any]:
         """Return schedule, accuracy and budgets of the measurement that follows flows."""
-        from thalweg.descent import log_spaced
+        from thalweg.descent import Refined, log_spaced
 
         regular, also = self.gfs_every or self._usual_every, self.gfs_also
         if self.gfs_every is None:
             also += tuple(step for step in log_spaced(regular, 9) if step >= self.gfs_start)
+        at: Any = self.gfs_at or None
+        if self.gfs_points:
+            at = Refined(at or log_spaced(self.steps, self.gfs_points // 2), self.gfs_points)
         return {
             "every": regular,
             "start": self.gfs_start,
-            "also": () if self.gfs_at else also,
-            "at": self.gfs_at or None,
+            "also": () if at else also,
+            "at": at,
             "rtol": self.rtol,
             "max_gradient_evaluations": self.max_gradient_evaluations,
             "max_seconds": self.max_flow_seconds or math.inf,
@@ -195,7 +202,15 @@ class DescentExperiment(Experiment):
         super().check()
         if not (self.step_size or self.relative_step_size or self.chooses_step_sizes):
             raise ValueError("step_size is empty: give at least one positive number")
-        values = 1 + 3 / self.sharpness_every + 6 / (self.gfs_every or self._usual_every)
+        least = max(6, len(self.gfs_at) + 1)
+        if self.gfs_points is not None and self.gfs_points < least:
+            raise ValueError(
+                f"gfs_points is {self.gfs_points}: give at least {least}, or leave it out"
+            )
+        flows = 1 / (self.gfs_every or self._usual_every)
+        if self.gfs_points is not None:
+            flows = min(self.gfs_points / self.steps, 1.0)
+        values = 1 + 3 / self.sharpness_every + 6 * flows
         check_fits(
             BYTES_A_RESULT * self.runs * self.steps * values,
             "the results",
