@@ -149,10 +149,10 @@ def _difference_on_steps(
     for record in (last_only, pair.fine):
         found.append(_differences(record, problem, w, here, rtol, budget.add_task()))
         budget.report()
-    coarse, fine = found
-    fall, residual = fine[0]
-    between = fall - coarse[0][0]
-    stopping = sum(abs(fall - earlier) for earlier, _ in fine[1:]) * pair.fine.stopping
+    (coarse,), fine = found[0].values(), found[1]
+    (fall, residual), *earlier = (fine[endpoint.steps] for endpoint in pair.fine.endpoints[:2])
+    between = fine[pair.beside][0] - coarse[0]
+    stopping = sum(abs(fall - before) for before, _ in earlier) * pair.fine.stopping
     error = SAFETY_FACTOR * (pair.integration * abs(between) + stopping)
     unit = float(jnp.finfo(w.dtype).eps)
     steps_work = pair.fine.work * pair.fine.lengths.size
@@ -172,8 +172,11 @@ def _differences(
     here: FlowSolution,
     rtol: float,
     budget: TaskWork,
-) -> list[tuple[float, float]]:
-    """Return, for each endpoint of the record, the fall and the residuals of its eigenpairs."""
+) -> dict[int, tuple[float, float]]:
+    """Return, for each endpoint of the record, the fall and the residuals of its eigenpairs.
+
+    The key is the number of steps to there.
+    """
     ends = _replay(record, problem, w_next, budget)
 
     def sharpness(w: Array) -> tuple[float, float]:
@@ -184,10 +187,10 @@ def _differences(
         budget.spend(COST.hessian_product * pairs.matvecs)
         return float(pairs.values[0]), float(pairs.residuals[0])
 
-    falls = []
+    falls = {}
     for endpoint, end in zip(record.endpoints, ends, strict=True):
         (value, residual), (value_next, residual_next) = sharpness(endpoint.w), sharpness(end)
-        falls.append((value - value_next, residual + residual_next))
+        falls[endpoint.steps] = value - value_next, residual + residual_next
     return falls
 
 

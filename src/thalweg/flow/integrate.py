@@ -57,7 +57,6 @@ class FlowIntegrator:
     remaining = inf  # the distance left to go, and the logarithm of the growth of perturbations,
     growth = 0.0  # where the method knows
     gives_up = True  # where the budget is forecast not to be enough
-    polishes = False  # limits at the coarsest tolerance, to where the gradient vanishes
 
     def __init__(
         self,
@@ -297,13 +296,15 @@ class FlowIntegrator:
     def _estimate_limit(self, state: FlowState) -> Limit | None:
         limit, solver, work = self._linearize(state)
         pairs = self._sharpness_at(limit.w) if self._is_useful(limit) else None
-        estimate = LimitEstimate(len(self.steps), solver, work, limit, float(state.loss), pairs)
+        at = float(state.time), len(self.steps)
+        estimate = LimitEstimate(*at, solver, work, limit, float(state.loss), pairs)
         self.next_estimate_loss = estimate.next_estimate_loss
         self.next_estimate_work = 2 * self.work_of_steps + FIRST_ESTIMATE_WORK
         self.next_estimate_speed = SLOWER * norm(state.velocity)
         if pairs is None:
             return None
-        error = max((estimate.error_from(earlier) for earlier in self.estimates), default=inf)
+        useful = [one for one in self.estimates if one.pairs is not None]
+        error = max(map(estimate.error_from, useful), default=inf)
         self.estimates.append(estimate)
         if error > self._tolerated(estimate.sharpness):
             return None
@@ -311,23 +312,31 @@ class FlowIntegrator:
 
     def _limit_at(self, state: FlowState, estimate: LimitEstimate, error: float) -> Limit | None:
         """Return the stationary point at an estimate, unless the sharpness there differs."""
-        end, pairs = estimate.limit, estimate.pairs
-        assert pairs is not None
-        if self.polishes:
-            polished = stationary_point_near(
-                *(self.problem, end, estimate.solver, estimate.sharpness),
-                *(min(POLISH_SHARE * self.work_of_steps, self.budget.left), self.budget.spend),
-            )
-            if polished is None:
-                return None
-            end, pairs = polished, self._sharpness_at(polished.w)
-            error = max(error, abs(float(pairs.values[0]) - estimate.sharpness))
-            if not error <= self._tolerated(estimate.sharpness):
-                return None
-        earlier = self.estimates[-2]
+        end = stationary_point_near(
+            *(self.problem, estimate.limit, estimate.solver, estimate.sharpness),
+            *(min(POLISH_SHARE * self.work_of_steps, self.budget.left), self.budget.spend),
+        )
+        if end is None:
+            return None
+        pairs = self._sharpness_at(end.w)
+        error = max(error, abs(float(pairs.values[0]) - estimate.sharpness))
+        if not error <= self._tolerated(estimate.sharpness):
+            return None
+        return self._limit_by_estimate(state, estimate, end, pairs, error)
+
+    def _limit_by_estimate(
+        self,
+        state: FlowState,
+        estimate: LimitEstimate,
+        end: LinearizedLimit,
+        pairs: Eigenpairs,
+        error: float,
+    ) -> Limit | None:
+        earlier = [one for one in self.estimates if one.pairs is not None][-2]
         endpoints = (estimate.endpoint(), earlier.endpoint())
         record = self._step_record(endpoints, estimate.error_ratio(earlier))
-        return self._classified(self._limit(end.w, float(end.loss), pairs, error, record), state)
+        limit = self._limit(end.w, float(end.loss), pairs, error, record)
+        return self._classified(replace(limit, estimates=tuple(self.estimates)), state)
 
     def _classified(self, limit: Limit, state: FlowState) -> Limit | None:
         """Return the limit, as a saddle if it is one; `None` if the flow will leave that saddle.

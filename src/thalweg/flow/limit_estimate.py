@@ -17,7 +17,8 @@ class Limit:
 
     `error` bounds what is missing from stopping early and from the eigensolver, not the error of
     the integration. `status` is `None` at a minimum; then `step_record` says how it was reached.
-    `detail` is what else is to be said of how it ended.
+    `detail` is what else is to be said of how it ended. `estimates` are those of it on the way;
+    one that is known by its distance from another has the endpoint that is `beside` it.
     """
 
     w: Array
@@ -28,15 +29,18 @@ class Limit:
     status: Status | None = None
     step_record: StepRecord | None = None
     detail: str = ""
+    estimates: tuple["LimitEstimate", ...] = ()
+    beside: Endpoint | None = None
 
 
 @dataclass(frozen=True)
 class LimitEstimate:
-    """The limit of a flow, estimated by that of the flow linearised after so many `steps`.
+    """The limit of a flow, estimated by that of the flow linearised at a `time`, after `steps`.
 
     `solver` repeats it from another point, with as many iterations.
     """
 
+    time: float
     steps: int
     solver: LinearizedSolver
     work: float
@@ -48,6 +52,11 @@ class LimitEstimate:
     def sharpness(self) -> float:
         """The sharpness at the limit, NaN where it was not computed."""
         return float(self.pairs.values[0]) if self.pairs is not None else nan
+
+    @property
+    def residual(self) -> float:
+        """The residual of the eigenpair, infinite where there is none."""
+        return float(self.pairs.residuals[0]) if self.pairs is not None else inf
 
     def error_from(self, earlier: "LimitEstimate") -> float:
         """Return an estimate of the error of the sharpness, from an earlier estimate of the limit.

@@ -52,7 +52,12 @@ class LinearizedLimit(NamedTuple):
     @property
     def is_useful(self) -> bool:
         """Whether the linear system was solved and its model predicted the loss at its end."""
-        return self.solved and self.misfit < 0.5
+        return self.solved and self.predicts
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the linear model predicted the loss at its end."""
+        return self.misfit < 0.5
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.method import Request
+from thalweg.flow.shifted_limit import ShiftedIntegrator
 from thalweg.flow.solution import FlowSolution
 from thalweg.flow.step_control import StepControl
 from thalweg.flow.tolerance_pair import Ladder, TolerancePair, solve
@@ -46,5 +47,7 @@ class Stabilized:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
         finest = FINEST * float(jnp.finfo(w.dtype).eps)
         tolerances = self.ladder.tolerances(request.rtol, finest)
-        pair = TolerancePair(self.name, FlowIntegrator, tolerances, self.control)
+        pair = TolerancePair(
+            *(self.name, FlowIntegrator, tolerances, self.control), comparing=ShiftedIntegrator
+        )
         return solve(pair, problem, w, request)

@@ -63,11 +63,20 @@ class StepRecord:
 class StepRecordPair:
     """A coarse and a fine record from one start, and what their difference says.
 
-    `extrapolation` and `integration` are the parts of the difference of the two sharpness values
-    that are added to the finer one, and taken as the error that this leaves.
+    Attributes
+    ----------
+    coarse, fine
+        The records.
+    beside
+        After how many steps of the fine one its sharpness is to be compared with the coarse one's:
+        at one of its endpoints, and at the last one of the coarse record.
+    extrapolation, integration
+        The parts of that difference that are added to the finer value, and taken as the error that
+        this leaves.
     """
 
     coarse: StepRecord
     fine: StepRecord
+    beside: int
     extrapolation: float
     integration: float

@@ -17,7 +17,7 @@ from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.step_control import StepControl
 from thalweg.flow.step_record import StepRecordPair
-from thalweg.flow.work_budget import OutOfBudget, Stop, WorkBudget
+from thalweg.flow.work_budget import OutOfBudget, Stop, TaskWork, WorkBudget
 from thalweg.problems import FlatProblem
 from thalweg.problems.programs import distance
 
@@ -84,6 +84,9 @@ class TolerancePair:
         The parts of the difference between two tolerances that are added to the finer value, and
         taken as the error that this leaves. With a ratio `ρ` of the two errors the finer one is
         `1/(ρ - 1)` of the difference: by default for ratios near 4.
+    comparing
+        What follows the flow at the coarse tolerance, for a comparison with the fine one's limit,
+        its first argument, which has been estimated on the way; left out, `integrator` does.
     """
 
     name: str
@@ -92,6 +95,7 @@ class TolerancePair:
     control: StepControl = field(default_factory=StepControl)
     extrapolation: float = 0.33
     integration: float = 0.33
+    comparing: Callable[..., FlowIntegrator] | None = None
 
 
 def solve(pair: TolerancePair, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
@@ -160,17 +164,16 @@ class _ToleranceRefinement:
 
     def refine(self, vector: Array | None) -> tuple[Limit, Status]:
         coarsest, fine, *finer = self.pair.tolerances[self.too_coarse :]
-        last = self._integrate(coarsest, vector)
-        if last.status is Status.TOO_SLOW:
-            return last, last.status
         limit = self._integrate(fine, vector)
+        if limit.status not in (None, Status.SADDLE):
+            return limit, limit.status
+        last = self._integrate(coarsest, limit.eigenvector)
         for tolerance in (*finer, None):
             if limit.status is last.status is Status.SADDLE:
                 return self._extrapolated(limit, last), Status.SADDLE
-            if limit.status is not None:
-                return limit, limit.status
-            if last.status is not None:
-                return last, last.status
+            for one in (limit, last):
+                if one.status is not None:
+                    return one, one.status
             if (sides := self._set_valued_limit(limit, last)) is not None:
                 return sides, Status.SET_VALUED
             self.best = best = self._extrapolated(limit, last)
@@ -205,18 +208,17 @@ class _ToleranceRefinement:
     def _step_record_pair(self, coarse: Limit, fine: Limit) -> StepRecordPair | None:
         if coarse.step_record is None or fine.step_record is None:
             return None
+        record = fine.step_record
+        beside = coarse.beside or record.endpoints[0]
+        if beside.steps not in [endpoint.steps for endpoint in record.endpoints]:
+            record = replace(record, endpoints=(*record.endpoints, beside))
         parts = self.pair.extrapolation, self.pair.integration
-        return StepRecordPair(coarse.step_record, fine.step_record, *parts)
+        return StepRecordPair(coarse.step_record, record, beside.steps, *parts)
 
     def _integrate(self, tolerance: float, vector: Array | None) -> Limit:
         number, work = len(self.integrators), self.budget.add_task()
-        rtol = self.budget.request.rtol
-        integrator = self.pair.integrator(
-            self.problem, self.w, rtol, work, lambda: self.kernel_inverse, vector, self.pair.control
-        )
+        integrator = self._integrator(work, vector)
         integrator.gives_up &= number == 0  # what settles at one tolerance does at the next
-        # A drift that the coarsest one misses is in the difference.
-        integrator.polishes |= number > 0
         self.integrators.append(integrator)
         self.limits.append(None)
         if number < len(self.before):
@@ -230,22 +232,34 @@ class _ToleranceRefinement:
         self.budget.report()
         return limit
 
+    def _integrator(self, work: TaskWork, vector: Array | None) -> FlowIntegrator:
+        flow = self.problem, self.w, self.budget.request.rtol, work
+        arguments = *flow, lambda: self.kernel_inverse, vector, self.pair.control
+        if len(self.limits) == 1 and self.pair.comparing is not None:
+            fine = self.limits[0]
+            assert fine is not None
+            if fine.status is None and fine.estimates:
+                return self.pair.comparing(fine, *arguments)
+        return self.pair.integrator(*arguments)
+
     def _is_accurate(self, limit: Limit) -> bool:
         return limit.error <= self.budget.request.rtol * abs(limit.sharpness)
 
     def _rounding(self) -> float:
         """Return the relative error by rounding: gradients' errors add up like a random walk."""
         unit = float(jnp.finfo(self.w.dtype).eps)
-        root: float = max(self.integrators[-1].work_of_steps, 1.0) ** 0.5
+        root: float = max(self.integrators[0].work_of_steps, 1.0) ** 0.5
         return ROUNDING * unit * root
 
     def _floor(self, sharpness: float) -> float:
-        work, rtol = self.integrators[-1].work_of_steps, self.budget.request.rtol
+        work, rtol = self.integrators[0].work_of_steps, self.budget.request.rtol
         return max(FLOOR * rtol if work else 0.0, self._rounding()) * abs(sharpness)
 
     def best_known(self, status: Status) -> Limit:
         if self.best is not None:
             return self.best
+        if self.limits and (fine := self.limits[0]) is not None:
+            return replace(fine, error=inf)
         if self.integrators:
             return max(self.integrators, key=lambda one: one.time).failed_limit(status)
         return Limit(self.w, nan, inf, float(self.problem(self.w)), None, status=status)

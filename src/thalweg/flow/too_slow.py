@@ -20,7 +20,7 @@ DECADES = 3  # that decide, in none of which the flow may have slowed down
 STEADY = 0.8  # of the move in the decade before: less is slower
 LEAST_MOVE = 0.01  # of the parameters' norm: less may be a plateau, and says nothing
 DECADES_LEFT = 3  # at least, of a flow that has not begun to slow down
-TOLERANCES = 3.0  # the work of all tolerances, in units of that of the coarsest
+TOLERANCES = 2.0  # the work of all tolerances, in units of that of the first
 
 
 def forecast_by_decades(decades: Sequence[DecadeSample]) -> float:

@@ -84,7 +84,6 @@ class _LevelIntegrator(FlowIntegrator):
     level: float
     tolerance: float
     before: FlowState | None = None
-    polishes = True  # a drift may lead to the level
     gives_up = False  # the level is reached long before the flow settles, if at all
 
     def integrate(self, tolerance: float) -> Limit:
