@@ -66,7 +66,7 @@ def test_tolerances_fall_like_a_power_of_the_accuracy_asked_for(rtol, finer):
 @pytest.mark.slow
 def test_a_neighbour_leaves_out_tolerances_that_were_too_coarse():
     problem, w = scalar_network()
-    method, accuracy = Stabilized(ladder=Ladder(20.0)), 1e-4
+    method, accuracy = Stabilized(ladder=Ladder(2.0)), 1e-4
     first = tw.gradient_flow_solution(problem, w, rtol=accuracy, method=method)
     neighbour = tw.gradient_flow_solution(problem, w, rtol=accuracy, method=method, previous=first)
     assert first.converged

@@ -23,11 +23,13 @@ from thalweg.flow.tolerance_pair import Ladder, TolerancePair, solve
 from thalweg.flow.too_slow import EARLIEST, forecast_by_decades, forecast_by_pace
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.compiling import compiled
-from thalweg.problems.programs import array_module, norm
+from thalweg.problems.programs import array_module, distance, norm
 
 LADDER = Ladder(0.05, refinement=6.0, refinements=6)
 CONTROL = StepControl(safety=0.9)
 DISTANCE_LEFT = 1e-4  # of rtol: the relative distance left to go, at which the flow ends
+OWN_SHARE = 0.3  # of the length of a step: its error, unless that is far below such a distance,
+LEAST_ERROR = 0.1  # by this
 HORIZON = 1e6  # in units of the time so far: the time in which no more than that is left to go
 MOST_GROWTH = 20.0  # logarithm of the growth of perturbations in one step
 TRIALS = 40  # of a step, each shorter than the one before
@@ -223,13 +225,15 @@ def exponential_step(
     linear: Linearization,
     state: FlowState,
     atol: float,
+    least: float,
     t_end: float,
     control: StepControl,
 ) -> ExponentialStep:
     """Take one step from `state`, the longest of a shrinking sequence with a local error `≤ atol`.
 
-    Not beyond time `t_end`; the next step's length is proposed in the new state. `linear` is the
-    flow around the state.
+    And no longer than a part of the step itself, unless it is below `least`: else steps could go to
+    and fro at the end of a flow, and never end. Not beyond time `t_end`; the next step's length is
+    proposed in the new state. `linear` is the flow around the state.
     """
     dtype, tiny = state.w.dtype, float(jnp.finfo(state.w.dtype).tiny)
     growing = max(-float(linear.rates.min()), tiny**0.5)
@@ -238,8 +242,9 @@ def exponential_step(
         h = float(np.asarray(proposal, dtype))
         w, error = krogstad(problem, linear, h)
         error = error if isfinite(error) else float(jnp.finfo(dtype).max)
-        proposal = h * control.factor(error / max(atol, tiny))
-        if error <= atol:
+        most = min(atol, max(OWN_SHARE * distance(w, state.w), least))
+        proposal = h * control.factor(error / max(most, tiny))
+        if error <= most:
             break
     loss, velocity = loss_and_velocity(problem, w)
     step = np.asarray(min(proposal, float(jnp.finfo(dtype).max)), dtype)
@@ -272,7 +277,8 @@ class ExponentialIntegrator(FlowIntegrator):
         atol = tolerance * self._scale(state)
         linear = self.linearize(self.problem, state.w)
         with np.errstate(all="ignore"):
-            step = exponential_step(*(self.problem, linear, state, atol, self.t_end, self.control))
+            limits = atol, min(atol, LEAST_ERROR * self._near(state)), self.t_end
+            step = exponential_step(self.problem, linear, state, *limits, self.control)
             self.bound, self.remaining = float(linear.rates.max()), _remaining(linear, state)
         self.count_work(self.work.linearization + step.trials * self.work.trial + COST.gradient)
         self._add_growth(linear, float(step.state.time - state.time))
@@ -282,8 +288,11 @@ class ExponentialIntegrator(FlowIntegrator):
         """Add the growth of perturbations in a step: none, where no rate is negative."""
 
     def _is_at_rest(self, state: FlowState) -> bool:
-        near = DISTANCE_LEFT * self.rtol * self._scale(state)
-        return self.remaining <= near or super()._is_at_rest(state)
+        return self.remaining <= self._near(state) or super()._is_at_rest(state)
+
+    def _near(self, state: FlowState) -> float:
+        """Return a distance from the limit that is as good as none."""
+        return DISTANCE_LEFT * self.rtol * self._scale(state)
 
     def _estimate_limit(self, state: FlowState) -> Limit | None:
         return None  # the steps themselves reach the limit

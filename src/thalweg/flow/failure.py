@@ -30,4 +30,7 @@ def is_unbounded(decades: Sequence[DecadeSample], loss: float) -> bool:
     loss
         That of now.
     """
-    return len(decades) >= 2 and loss < -DEPTH * max(abs(sample.loss) for sample in decades[:2])
+    scale = max((abs(sample.loss) for sample in decades[:2]), default=0.0)
+    if len(decades) < 2:  # a flow that ends in finite time has no more
+        return loss < -(DEPTH**2) * scale < 0
+    return loss < -DEPTH * scale

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from thalweg.curvature import Eigenpairs, top_eigenpairs
-from thalweg.flow.diverging_flow import DecadeSample, diverges
+from thalweg.flow.diverging_flow import DecadeSample, diverges, is_drifting
 from thalweg.flow.failure import is_unbounded, non_finite_status
 from thalweg.flow.integrator_state import LISTS, SCALARS, IntegratorState
 from thalweg.flow.limit_estimate import Limit, LimitEstimate
@@ -20,7 +20,15 @@ from thalweg.flow.rkc import length_of
 from thalweg.flow.saddle import leaves_saddle, lowest_curvature
 from thalweg.flow.solution import Status
 from thalweg.flow.stationary_point import stationary_point_near
-from thalweg.flow.step import FlowState, loss_and_velocity, rkc2_steps, start, trial_step
+from thalweg.flow.step import (
+    FlowState,
+    Trial,
+    loses_all,
+    loss_and_velocity,
+    rkc2_steps,
+    start,
+    trial_step,
+)
 from thalweg.flow.step_control import StepControl
 from thalweg.flow.step_record import Endpoint, StepRecord, Steps
 from thalweg.flow.too_slow import EARLY, LEAST_WORK, forecast_by_moves, pace_of
@@ -40,7 +48,6 @@ MIN_ITERATIONS, MAX_ITERATIONS = 15, 5000  # of the linear solve of an estimate
 ALGEBRAIC_DECAY = 10.0  # sharpness times time: more where a flow has come to rest exponentially
 SCALE_CAP = 20.0  # of the way so far: the size at which errors are measured, at most
 ONE_SIDED_TOLERANCE = 1e-5  # of the sharpness on each side of a limit
-DRIFT = 1e-3  # of the size of w: by which a flow at rest would move in as much time again
 SHARPNESS_SLOPE = 0.25  # of the relative distance of two endpoints: a difference of their sharpness
 POLISH_SHARE = 0.5  # of the work of the steps so far: what it may cost to find the endpoint
 
@@ -172,7 +179,7 @@ class FlowIntegrator:
     def _is_estimate_due(self, state: FlowState) -> bool:
         if float(state.loss) <= self.next_estimate_loss:
             return True
-        settles = norm(state.velocity) <= self.next_estimate_speed and not _loses_all(state)
+        settles = norm(state.velocity) <= self.next_estimate_speed and not loses_all(state)
         return settles or self.work_of_steps >= self.next_estimate_work
 
     def _forecast(self) -> float:
@@ -191,7 +198,7 @@ class FlowIntegrator:
             )
 
     def _limit_at_rest(self, state: FlowState) -> Limit:
-        if self._is_drifting(state):
+        if is_drifting(self.decades, state, self._size(state.w)):
             return self.failed_limit(Status.NO_MINIMISER_FOUND)
         record = self._step_record((Endpoint(len(self.steps), None, 0.0, state.w),), 0.0)
         pairs = self._sharpness_at(state.w)
@@ -200,15 +207,6 @@ class FlowIntegrator:
         error = value if 0 < float(state.time) * value < ALGEBRAIC_DECAY else 0.0
         limit = self._limit(state.w, float(state.loss), pairs, error, record)
         return self._classified(limit, state) or replace(limit, status=Status.SADDLE)
-
-    def _is_drifting(self, state: FlowState) -> bool:
-        """Whether a flow as slow as rounding has been moving, and would, in as much time again."""
-        before = [sample.w for sample in self.decades if sample.time < 0.5 * float(state.time)]
-        if not before:
-            return False
-        moved, would = distance(state.w, before[-1]), float(state.time) * norm(state.velocity)
-        # What rounding alone would seem to lead to has not been gone.
-        return min(moved, would) > DRIFT * self._size(state.w) and moved > 0.5 * would
 
     def _renew_bound(self, w: Array) -> None:
         if not np.isfinite(w).all():
@@ -222,18 +220,23 @@ class FlowIntegrator:
         self.budget.spend(COST.hessian_product * pairs.matvecs)
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
-        # Where nothing curves upwards there is no stability limit: any positive bound will do.
-        least = float(jnp.finfo(state.w.dtype).tiny) ** 0.5
-        bound = BOUND_MARGIN * max(self.bound, least)
-        size = self._scale(state)
+        t_end = min(self.t_end, float(state.time) + self._longest_step(self._positive_bound()))
+        trial = self._trial(state, tolerance, t_end)
+        self.count_steps(trial.gradients, trial.state.w, is_bound_stale=not trial.taken)
+        return trial.state
+
+    def _trial(self, state: FlowState, tolerance: float, t_end: float) -> Trial:
+        bound, size = self._positive_bound(), self._scale(state)
         atol = tolerance * size * max(float(state.step) * bound, 10.0)
         if self.estimates:  # errors as long as what is left to go would keep it from its limit
             left = self.estimates[-1].limit.length
             atol = min(atol, max(REMAINING_SHARE * left, tolerance * size))
-        t_end = min(self.t_end, float(state.time) + self._longest_step(bound))
-        trial = trial_step(self.problem, state, bound, atol, t_end, self.control)
-        self.count_steps(trial.gradients, trial.state.w, is_bound_stale=not trial.taken)
-        return trial.state
+        return trial_step(self.problem, state, bound, atol, t_end, self.control)
+
+    def _positive_bound(self) -> float:
+        """Return a bound for steps: any positive one will do where nothing curves upwards."""
+        least: float = float(jnp.finfo(self.origin.dtype).tiny) ** 0.5
+        return BOUND_MARGIN * max(self.bound, least)
 
     def _longest_step(self, bound: float) -> float:
         """Return the length of a step that takes all the work that is left."""
@@ -382,7 +385,7 @@ class FlowIntegrator:
     def _linearize(self, state: FlowState) -> tuple[LinearizedLimit, LinearizedSolver, float]:
         tolerance = min(0.1, 800 * self.rtol)
         affordable = MIN_ITERATIONS + 0.5 * ESTIMATE_SHARE * self.work_of_steps
-        by_residuals = self.problem.is_least_squares and _loses_all(state)
+        by_residuals = self.problem.is_least_squares and loses_all(state)
         solver = LinearizedSolver(by_residuals, self.kernel_inverse() if by_residuals else None)
         most = int(min(affordable, MAX_ITERATIONS, self.budget.left / solver.work_of_iteration))
         limit = solver.limit(
@@ -391,9 +394,3 @@ class FlowIntegrator:
         work = solver.work_of(limit)
         self.budget.spend(work)
         return limit, replace(solver, iterations=limit.iterations), work
-
-
-def _loses_all(state: FlowState) -> bool:
-    """Whether zero loss lies ahead: then the loss falls at least like a power of time."""
-    time = float(state.time)
-    return time * norm(state.velocity) ** 2 > 0.1 * float(state.loss) or time == 0

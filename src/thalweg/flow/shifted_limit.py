@@ -16,7 +16,6 @@ from thalweg.flow.step import FlowState
 
 NEGLIGIBLE = 0.3  # of rtol: the change of the shift at which it is known well enough,
 LARGE, SETTLED = 4.0, 0.25  # and of a shift of more than that, which asks for finer steps anyway
-LANDED = 1e-12  # relative: times that are the same
 
 
 class ShiftedIntegrator(FlowIntegrator):
@@ -25,6 +24,8 @@ class ShiftedIntegrator(FlowIntegrator):
     `fine` is the finer limit. The one returned is as far from it as their estimates are from each
     other; its `error` is that of the shift alone.
     """
+
+    tolerance: float
 
     def __init__(self, fine: Limit, *arguments: Any):
         super().__init__(*arguments)
@@ -35,28 +36,40 @@ class ShiftedIntegrator(FlowIntegrator):
         """The next estimate to be compared with, if there is one."""
         return next(iter(self.fine.estimates[len(self.estimates) :]), None)
 
-    def _advance(self, state: FlowState, tolerance: float) -> FlowState:
-        self.t_end = self.t_max if self._beside is None else self._beside.time
-        return super()._advance(state, tolerance)
+    def integrate(self, tolerance: float) -> Limit:
+        """Integrate on until the shift is known, or the flow ends; as `FlowIntegrator` does."""
+        self.tolerance = tolerance
+        return super().integrate(tolerance)
 
     def _is_estimate_due(self, state: FlowState) -> bool:
         if self._beside is None:
             return super()._is_estimate_due(state)
-        return float(state.time) >= (1 - LANDED) * self._beside.time
+        return float(state.time) + float(state.step) >= self._beside.time
 
     def _estimate_limit(self, state: FlowState) -> Limit | None:
         if (beside := self._beside) is None:
             return super()._estimate_limit(state)  # whatever the other flow has come to
-        limit, work = beside.solver(self.problem, state.w), beside.solver.work_of(beside.limit)
+        # A step aside: were its own steps cut there, they would be as short as the finer ones.
+        trial = self._trial(state, self.tolerance, beside.time)
+        self.budget.spend(trial.gradients)
+        if not trial.taken:
+            return None
+        limit, work = (
+            beside.solver(self.problem, trial.state.w),
+            beside.solver.work_of(beside.limit),
+        )
         self.budget.spend(work)
         pairs = self._sharpness_at(limit.w) if limit.predicts else None
-        at = float(state.time), len(self.steps)
-        own = LimitEstimate(*at, beside.solver, work, limit, float(state.loss), pairs)
+        at, loss = (beside.time, len(self.steps) + 1), float(trial.state.loss)
+        own = LimitEstimate(*at, beside.solver, work, limit, loss, pairs)
         self.estimates.append(own)
         shift, error = own.sharpness - beside.sharpness, self._error_of_shift()
         wanted = self.rtol * abs(self.fine.sharpness)
         known = SETTLED * abs(shift) if abs(shift) > LARGE * wanted else NEGLIGIBLE * wanted
-        return self._shifted(own, beside, shift, error) if error <= known else None
+        if not error <= known:
+            return None
+        self.steps.append((beside.time - float(state.time), self._positive_bound()))
+        return self._shifted(own, beside, shift, error)
 
     def _limit_at(self, state: FlowState, estimate: LimitEstimate, error: float) -> Limit | None:
         # A drift beyond it is in the difference to the other limit, which is a stationary point.

@@ -12,7 +12,7 @@ from thalweg.flow.rkc import ERROR, Evaluated, chebyshev_stages, stage_count
 from thalweg.flow.step_control import StepControl
 from thalweg.problems import FlatProblem
 from thalweg.problems.compiling import compiled
-from thalweg.problems.programs import array_module
+from thalweg.problems.programs import array_module, norm
 
 STEPS_AT_ONCE = 16  # that `rkc2_steps` takes, at most
 
@@ -80,6 +80,12 @@ def trial_step(
     if not taken:
         return Trial(state._replace(step=proposal), count, False)
     return Trial(FlowState(np.asarray(t_next, dtype), w, velocity, loss, proposal), count, True)
+
+
+def loses_all(state: FlowState) -> bool:
+    """Whether zero loss lies ahead: then the loss falls at least like a power of time."""
+    time, speed = float(state.time), norm(state.velocity)
+    return time * speed**2 > 0.1 * float(state.loss) or time == 0
 
 
 def loss_and_velocity(problem: FlatProblem, w: Array | NDArray[Any]) -> tuple[Array, Array]:
