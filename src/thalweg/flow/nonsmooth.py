@@ -67,6 +67,11 @@ class _NonsmoothIntegrator(FlowIntegrator):
         self.count_steps(work, w, is_bound_stale=False)
         return end
 
+    def _is_estimate_due(self, state: FlowState) -> bool:
+        # Along kinks the velocity does not tell how far the limit is.
+        is_low = float(state.loss) <= self.next_estimate_loss
+        return is_low or self.work_of_steps >= self.next_estimate_work
+
     def _is_useful(self, limit: LinearizedLimit) -> bool:
         # With kinks on the way the linear model predicts no loss.
         return limit.solved and isfinite(limit.loss)

@@ -52,16 +52,15 @@ class ShiftedIntegrator(FlowIntegrator):
         # A step aside: were its own steps cut there, they would be as short as the finer ones.
         trial = self._trial(state, self.tolerance, beside.time)
         self.budget.spend(trial.gradients)
+        self.t_end = self.t_max if trial.taken else beside.time
         if not trial.taken:
             return None
-        limit, work = (
-            beside.solver(self.problem, trial.state.w),
-            beside.solver.work_of(beside.limit),
-        )
+        solver = beside.solver
+        limit, work = solver(self.problem, trial.state.w), solver.work_of(beside.limit)
         self.budget.spend(work)
         pairs = self._sharpness_at(limit.w) if limit.predicts else None
         at, loss = (beside.time, len(self.steps) + 1), float(trial.state.loss)
-        own = LimitEstimate(*at, beside.solver, work, limit, loss, pairs)
+        own = LimitEstimate(*at, solver, work, limit, loss, pairs)
         self.estimates.append(own)
         shift, error = own.sharpness - beside.sharpness, self._error_of_shift()
         wanted = self.rtol * abs(self.fine.sharpness)
@@ -80,12 +79,8 @@ class ShiftedIntegrator(FlowIntegrator):
         """Return by how much the shift has changed since estimates that were half as good."""
         compared = list(zip(self.estimates, self.fine.estimates, strict=False))
         shifts = [own.sharpness - beside.sharpness for own, beside in compared]
-        last = compared[-1][1]
-        before = [
-            shift
-            for shift, (_, beside) in zip(shifts, compared, strict=True)
-            if last.error_ratio(beside) < inf
-        ]
+        ratios = [compared[-1][1].error_ratio(beside) for _, beside in compared]
+        before = [shift for shift, ratio in zip(shifts, ratios, strict=True) if ratio < inf]
         return abs(shifts[-1] - before[-1]) if before else inf
 
     def _shifted(
