@@ -79,7 +79,8 @@ drawn(ScalarDepths(steps=100))
 # %% [markdown]
 # ## Four architectures
 #
-# ![Four architectures side by side](assets/architectures.png)
+# [![Four architectures side by
+# side](assets/architectures.png)](assets/architectures.png)
 #
 # Drawn from stored results; the runs take some eight minutes on two cores:
 #

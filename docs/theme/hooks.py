@@ -97,11 +97,6 @@ def on_page_content(content, page, config, files):
     return content
 
 
-def on_post_page(output, page, config):
-    """Load nothing from elsewhere: a shim for searching pages without a server."""
-    return re.sub(r'<script src="https://unpkg[^>]*></script>', "", output)
-
-
 def _of_markdown(found):
     tex = found["tex"].strip()
     return mathml(tex[2:-2], display=found["tag"] == "div")

@@ -123,3 +123,9 @@ print(
     f"sharpness at the start {tw.sharpness(problem, w):.3f}, 2/η = {2 / 0.16:g}"
 )
 tw.figures.plot(run.dataset)
+
+# %% [markdown]
+# The sharpness climbs to $2/\eta$, and until it is there gradient descent follows
+# the flow: φ hardly changes. Then the loss has a peak, and φ rises with it, by
+# two per cent. At larger step sizes, and in longer runs, it comes down: the run
+# of `make demo` does. [When φ rises](../rises.md) has counts of both.

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -116,6 +117,30 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
             ):
                 broken.append(f"{path.name}: {link}")
     assert not broken
+
+
+@needs_mkdocs
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_are_searched_without_a_server_and_fit_their_width(site, width):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("needs chromium")
+    with sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        for path in site:
+            if path.parent.name != "theme" and path.name in ("index.html", "pytorch.html"):
+                page.goto(path.as_uri())
+                assert page.evaluate("document.documentElement.scrollWidth") == width
+        page.keyboard.press("f")
+        page.keyboard.type("certificates")
+        page.wait_for_selector(".md-search-result__item a")
+        assert "certificates" in page.inner_text(".md-search-result__item a").lower()
+        browser.close()
+    assert not errors
 
 
 @needs_mkdocs
