@@ -144,15 +144,22 @@ def test_seconds_left_are_those_of_what_is_to_come(monkeypatch):
         now[0] += 1
         return 0.0
 
-    slow = tw.Quantity("slow", measure, every=1)
-    options = {"step_size": [0.1, 0.2], "steps": 20, "measurements": slow}
-    tw.descend(lambda w: jnp.sum(w**2), jnp.ones(2), **options, report=told.append)
+    def run(**schedule):
+        told.clear()
+        slow = tw.Quantity("slow", measure, **schedule)
+        options = {"step_size": [0.1, 0.2], "steps": 20, "measurements": slow}
+        tw.descend(lambda w: jnp.sum(w**2), jnp.ones(2), **options, report=told.append)
+
+    run(every=1)
     assert told[0].seconds_left is None
     left = {(one.run, one.step): one.seconds_left for one in told}
     assert left[0, 1] == pytest.approx(19 + 20)  # the start is measured once
     assert left[0, 20] == pytest.approx(20)
     assert left[1, 15] == pytest.approx(5)
     assert left[1, 20] == 0
+    run(at=tw.Refined((0, 5), 9))
+    left = [one.seconds_left for one in told if one.step == 20]
+    assert left == pytest.approx([*range(14, 7, -1), *range(6, -1, -1)])
 
 
 def test_a_flow_in_hand_is_a_part_of_what_is_left():
