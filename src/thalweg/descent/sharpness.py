@@ -233,7 +233,10 @@ class GFSSharpness:
             problem, last.w, w, report=report, solution=last.solution, **self._asked
         )
         work = float(fall.gradient_evaluations)
-        if fall.status is not Status.CONVERGED:
+        # Steps found for one of two iterates far apart may not carry the other to its end.
+        ends = last.solution.sharpness - solution.sharpness
+        bars = last.solution.sharpness_error + solution.sharpness_error + fall.error
+        if fall.status is not Status.CONVERGED or not abs(fall.fall - ends) <= bars:
             return {}, work
         return {"gfs_fall": fall.fall, "gfs_fall_error": fall.error}, work
 
