@@ -117,7 +117,7 @@ _ARCHITECTURES = [
             init_scale=1.5,
             step_size=(0.05, 0.14, 0.17),
             steps=15_000,
-            **_SIXTY,
+            **_SIXTY | {"gfs_at": (0, 1, 3, 10, 30)},
         ),
         5.5e4,
     ),
