@@ -37,6 +37,7 @@ MOST_PARAMETERS = 350
 
 TOLERANCES = (1e-9, 1e-11)  # of the reference, relative and local
 SECONDS = 20.0  # of processor time per reference
+SAME = 1e-6  # of the loss at the start: with more of a difference, the start is another
 LATEST = 1e12  # time: a flow that has not settled by then has no reference
 SETTLED = 1e-8  # relative: what may be left to go
 TRUSTED = 0.02  # of rtol: the uncertainty of a reference that is used
@@ -171,11 +172,20 @@ def draw_targets(rng, x, outputs):
 
 @dataclass(frozen=True)
 class Reference:
-    """`φ`, its relative uncertainty, the final loss."""
+    """`φ`, its relative uncertainty, the final loss, and the loss at the start."""
 
     sharpness: float
     uncertainty: float
     loss: float
+    start: float = nan
+
+    def is_of(self, case):
+        """Whether it is of this start: descent at the edge amplifies how a machine rounds."""
+        return abs(loss_at_start(case) - self.start) <= SAME * abs(self.start)
+
+
+def loss_at_start(case):
+    return float(network(case.architecture).loss(case.w, case.x, case.y))
 
 
 def make_reference(case, tolerances=TOLERANCES, seconds=SECONDS):
@@ -189,7 +199,8 @@ def make_reference(case, tolerances=TOLERANCES, seconds=SECONDS):
     if fine is None:
         return None
     difference = abs(fine.sharpness - coarse.sharpness) / abs(fine.sharpness)
-    return replace(fine, uncertainty=difference + coarse.uncertainty + fine.uncertainty)
+    uncertainty = difference + coarse.uncertainty + fine.uncertainty
+    return replace(fine, uncertainty=uncertainty, start=loss_at_start(case))
 
 
 def integrate(case, tolerance, deadline):
@@ -244,9 +255,9 @@ def write_references(cases):
 
 
 def as_json(references):
-    """Return one line per seed: sharpness, relative uncertainty, loss; `null` if unsettled."""
+    """Return one line per seed: what a reference has, in that order; `null` if unsettled."""
     rows = {
-        seed: [r.sharpness, float(f"{r.uncertainty:.1e}"), r.loss] if r else None
+        seed: [r.sharpness, float(f"{r.uncertainty:.1e}"), r.loss, r.start] if r else None
         for seed, r in sorted(references.items())
     }
     return (
@@ -327,6 +338,8 @@ def calibrate(cases, methods):
         if reference is None or reference.uncertainty > TRUSTED * case.rtol:
             missing += 1
             continue
+        if not reference.is_of(case):
+            raise SystemExit(f"{seed}: another start than its reference's; make references again")
         for method in methods:
             # Exponential steps are for residuals that are fewer than the parameters.
             fits = method != "exponential" or is_fittable(case.architecture)
