@@ -218,7 +218,8 @@ class _ToleranceRefinement:
     def _integrate(self, tolerance: float, vector: Array | None) -> Limit:
         number, work = len(self.integrators), self.budget.add_task()
         integrator = self._integrator(work, vector)
-        integrator.gives_up &= number == 0  # what settles at one tolerance does at the next
+        # What settles at one tolerance does at the next; forecasts are for the usual ones.
+        integrator.gives_up &= number == self.too_coarse == 0
         self.integrators.append(integrator)
         self.limits.append(None)
         if number < len(self.before):
