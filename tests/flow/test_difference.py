@@ -10,6 +10,7 @@ import pytest
 import thalweg as tw
 from cases import smooth_network, squared_regression
 from marks import slow
+from thalweg import ScalarNetwork
 from thalweg.flow import Exponential, Stabilized, Status, gfs_sharpness_fall
 
 STABILIZED = Stabilized()
@@ -115,3 +116,18 @@ def test_a_run_measures_falls_where_its_bars_leave_them_open():
     data = tw.descend(problem, w, step_size=1e-3, steps=3, measurements=[exact]).dataset
     true = -np.diff(data["gfs_sharpness"].values[0])
     assert (np.abs(falls[:-1] - true) <= fall_errors[:-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("w_next",),
+    # Sharper by far than the steps from `w` can take: unstable there, or far too long.
+    [((8.0, 2.0, 0.06),), *slow(((5.0, 5.0, 0.04),), ((60.0, 1.0, 0.02),))],
+)
+def test_starts_far_apart_are_covered_too(w_next):
+    network, w = ScalarNetwork(3), jnp.array([0.6, 0.6, 0.6])
+    solution = tw.gradient_flow_solution(network, w, method=STABILIZED)
+    fall = gfs_sharpness_fall(network, w, jnp.array(w_next), solution=solution)
+    exact = [tw.gradient_flow_solution(network, jnp.asarray(v)).sharpness for v in (w, w_next)]
+    assert fall.status is Status.CONVERGED
+    assert abs(fall.fall - (exact[0] - exact[1])) <= fall.error
+    assert fall.error <= 2.5e-4 * max(exact)

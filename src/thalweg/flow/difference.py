@@ -118,7 +118,13 @@ def _fall(
         return _difference_of_values(loss, w_next, solution, request, begun)
     budget = WorkBudget(request, solution.gradient_evaluations, begun)
     try:
-        return _difference_on_steps(solution.step_records, problem, vector_next, solution, budget)
+        fall = _difference_on_steps(solution.step_records, problem, vector_next, solution, budget)
+        if fall.error <= 2 * request.rtol * abs(solution.sharpness):
+            return fall
+        # Starts so far apart that steps for one do not do for the other.
+        left = max(request.max_gradient_evaluations - budget.spent, 0.0)
+        request = replace(request, max_gradient_evaluations=left)
+        return _difference_of_values(loss, w_next, solution, request, budget.spent)
     except (Stop, OutOfBudget) as reason:
         status = Status.STOPPED if isinstance(reason, Stop) else Status.BUDGET_EXHAUSTED
         return Fall(nan, inf, status, budget.spent)
