@@ -119,9 +119,9 @@ def test_a_run_measures_falls_where_its_bars_leave_them_open():
 
 
 @pytest.mark.parametrize(
-    ("w_next",),
+    "w_next",
     # Sharper by far than the steps from `w` can take: unstable there, or far too long.
-    [((8.0, 2.0, 0.06),), *slow(((5.0, 5.0, 0.04),), ((60.0, 1.0, 0.02),))],
+    [[8.0, 2.0, 0.06], *slow([5.0, 5.0, 0.04], [60.0, 1.0, 0.02])],
 )
 def test_starts_far_apart_are_covered_too(w_next):
     network, w = ScalarNetwork(3), jnp.array([0.6, 0.6, 0.6])

@@ -3,8 +3,8 @@
 import pytest
 
 import thalweg as tw
-from cases import smooth_network
-from thalweg.flow import Stabilized, tolerance_pair
+from cases import scalar_network, smooth_network
+from thalweg.flow import Ladder, Stabilized, tolerance_pair
 from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.shifted_limit import ShiftedIntegrator
 
@@ -39,3 +39,12 @@ def test_the_shift_is_that_of_the_coarse_limit(limits, monkeypatch, seed):
     assert same_limit.sharpness == its_limit.sharpness
     assert abs(shifted.sharpness - limit.sharpness) <= shifted.error + limit.error
     assert whole.work_of_steps > coarse.work_of_steps
+
+
+@pytest.mark.parametrize("coarsening", [6.0, 60.0])
+def test_several_comparisons_within_one_coarse_step(coarsening):
+    network, w = scalar_network(4, 3)
+    method = Stabilized(ladder=Ladder(1.0, coarsening=coarsening))
+    s = tw.gradient_flow_solution(network, w, rtol=1e-2, method=method)
+    exact = tw.gradient_flow_solution(network, w).sharpness
+    assert abs(s.sharpness - exact) <= s.sharpness_error

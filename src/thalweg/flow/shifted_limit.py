@@ -47,19 +47,28 @@ class ShiftedIntegrator(FlowIntegrator):
         return float(state.time) + float(state.step) >= self._beside.time
 
     def _estimate_limit(self, state: FlowState) -> Limit | None:
-        if (beside := self._beside) is None:
+        if self._beside is None:
             return super()._estimate_limit(state)  # whatever the other flow has come to
-        # A step aside: were its own steps cut there, they would be as short as the finer ones.
-        trial = self._trial(state, self.tolerance, beside.time)
-        self.budget.spend(trial.gradients)
-        self.t_end = self.t_max if trial.taken else beside.time
-        if not trial.taken:
-            return None
+        limit = None
+        while limit is None and (beside := self._beside) is not None:
+            if not self._is_estimate_due(state):
+                break
+            # A step aside: were its own steps cut there, they would be as short as the finer ones.
+            trial = self._trial(state, self.tolerance, beside.time)
+            self.budget.spend(trial.gradients)
+            self.t_end = self.t_max if trial.taken else beside.time
+            if not trial.taken:
+                break
+            limit = self._compared(state, trial.state, beside)
+        return limit
+
+    def _compared(self, state: FlowState, there: FlowState, beside: LimitEstimate) -> Limit | None:
+        """Return the shifted limit, if a comparison `there`, a step from `state`, tells it."""
         solver = beside.solver
-        limit, work = solver(self.problem, trial.state.w), solver.work_of(beside.limit)
+        limit, work = solver(self.problem, there.w), solver.work_of(beside.limit)
         self.budget.spend(work)
         pairs = self._sharpness_at(limit.w) if limit.predicts else None
-        at, loss = (beside.time, len(self.steps) + 1), float(trial.state.loss)
+        at, loss = (beside.time, len(self.steps) + 1), float(there.loss)
         own = LimitEstimate(*at, solver, work, limit, loss, pairs)
         self.estimates.append(own)
         shift, error = own.sharpness - beside.sharpness, self._error_of_shift()

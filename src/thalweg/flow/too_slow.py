@@ -11,7 +11,7 @@ from math import inf, log, log10
 from thalweg.flow.diverging_flow import DecadeSample
 from thalweg.problems.programs import distance, norm
 
-EARLY = 0.04  # of the budget, from which on the moves of a stabilised method tell
+EARLY = 0.025  # of the budget, from which on the moves of a stabilised method tell
 DOUBT = 30.0  # by which that forecast, a wide extrapolation, must exceed the budget
 FALLING = 0.5  # of the loss of a decade before: with less of a fall, the flow may leave a saddle
 LEAST_WORK = 5000.0  # from which on a forecast is worth making
