@@ -66,7 +66,7 @@ _SIXTY: dict[str, Any] = {
     "samples": 60,
     "sharpness_every": 100,
     "gfs_at": (0, 1, 3, 10, 30, 100),
-    "gfs_points": 9,
+    "gfs_points": 15,
 }
 # The step sizes of networks: one below the edge of stability and two that reach it.
 _SMALL_NETWORK = Case(
@@ -104,7 +104,7 @@ _ARCHITECTURES = [
             steps=10_000,
             **_SIXTY | {"samples": 100, "gfs_at": (0, 1, 3, 10, 30, 60, 3000)},
         ),
-        5e4,
+        8e4,
     ),
     Case(
         "vgg",
@@ -119,7 +119,7 @@ _ARCHITECTURES = [
             steps=15_000,
             **_SIXTY | {"gfs_at": (0, 1, 3, 10, 30)},
         ),
-        5.5e4,
+        9e4,
     ),
     Case(
         "resnet",
@@ -133,7 +133,7 @@ _ARCHITECTURES = [
             steps=6000,
             **_SIXTY,
         ),
-        5e4,
+        8e4,
     ),
     Case(
         "transformer",
@@ -147,6 +147,6 @@ _ARCHITECTURES = [
             steps=9000,
             **_SIXTY,
         ),
-        5e4,
+        8e4,
     ),
 ]
