@@ -10,7 +10,7 @@ import pytest
 import thalweg as tw
 from marks import slow
 from thalweg.flow import Exponential
-from thalweg.problems.compiling import compiled
+from thalweg.problems.compiling import ProgramCache, compiled
 
 W = {"in": jnp.linspace(0.2, 0.5, 24).reshape(3, 8), "out": jnp.full((8, 1), 0.3)}
 
@@ -81,3 +81,20 @@ def test_numbers_of_different_types_are_different_constants():
 
     names = [kind(number, jnp.array(1.0))[1] for number in (1, 1.0, True)]
     assert names == ["int", "float", "bool"]
+
+
+def test_what_could_not_be_made_is_let_go_without_a_word():
+    """An error in a callback of a weak reference would be a warning, and so an error here."""
+
+    kept = []
+
+    def make(weak):
+        kept.append(weak)
+        raise ValueError("not to be made")
+
+    cache, constant = ProgramCache(), type("Constant", (), {})()
+    with pytest.raises(ValueError, match="not to be made"):
+        cache.get_or_make("structure", (constant,), make)
+    del constant
+    gc.collect()
+    assert not cache

@@ -101,10 +101,13 @@ class ProgramCache(dict[Any, Any]):
             held: list[Any] = []
 
             def forget(_: Any) -> None:
-                self.pop(held[0], None)
+                if held:  # nothing is, where it could not be made
+                    self.pop(held[0], None)
 
-            held.append((structure, tuple(_weak(constant, forget) for constant in constants)))
-            self[held[0]] = make(held[0][1])
+            weak = tuple(_weak(constant, forget) for constant in constants)
+            made = make(weak)
+            held.append((structure, weak))
+            self[held[0]] = made
         return self[key]
 
 
