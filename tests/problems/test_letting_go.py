@@ -92,9 +92,9 @@ def test_what_could_not_be_made_is_let_go_without_a_word():
         kept.append(weak)
         raise ValueError("not to be made")
 
-    cache, constant = ProgramCache(), type("Constant", (), {})()
+    cache, constant = ProgramCache(other=1), type("Constant", (), {})()
     with pytest.raises(ValueError, match="not to be made"):
         cache.get_or_make("structure", (constant,), make)
     del constant
     gc.collect()
-    assert not cache
+    assert list(cache) == ["other"]
