@@ -124,7 +124,7 @@ def test_a_flow_goes_on_within_its_steps_also_from_a_file(tmp_path):
     before = standings[0][0].state
     assert before.steps.shape[0] > 0
     np.testing.assert_array_equal(
-        resumed.step_records.coarse.lengths[: before.steps.shape[0]], before.steps[:, 0]
+        resumed.step_records.fine.lengths[: before.steps.shape[0]], before.steps[:, 0]
     )
 
 
