@@ -26,7 +26,7 @@ def test_the_example_is_the_one_of_the_readme():
 
 
 def test_it_is_short_and_what_it_links_to_is_there():
-    assert len(README.splitlines()) <= 140
+    assert len(README.splitlines()) <= 120
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", README)
     assert "docs/assets/digits-mlp.png" in links
     assert [link for link in links if not (ROOT / link).exists()] == []
