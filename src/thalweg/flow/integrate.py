@@ -306,12 +306,15 @@ class FlowIntegrator:
         self.next_estimate_speed = SLOWER * norm(state.velocity)
         if pairs is None:
             return None
-        useful = [one for one in self.estimates if one.pairs is not None]
-        error = max(map(estimate.error_from, useful), default=inf)
+        error = max(map(estimate.error_from, self._useful_estimates), default=inf)
         self.estimates.append(estimate)
         if error > self._tolerated(estimate.sharpness):
             return None
         return self._limit_at(state, estimate, error)
+
+    @property
+    def _useful_estimates(self) -> list[LimitEstimate]:
+        return [one for one in self.estimates if one.pairs is not None]
 
     def _limit_at(self, state: FlowState, estimate: LimitEstimate, error: float) -> Limit | None:
         """Return the stationary point at an estimate, unless the sharpness there differs."""
@@ -335,7 +338,7 @@ class FlowIntegrator:
         pairs: Eigenpairs,
         error: float,
     ) -> Limit | None:
-        earlier = [one for one in self.estimates if one.pairs is not None][-2]
+        earlier = self._useful_estimates[-2]
         endpoints = (estimate.endpoint(), earlier.endpoint())
         record = self._step_record(endpoints, estimate.error_ratio(earlier))
         limit = self._limit(end.w, float(end.loss), pairs, error, record)
