@@ -19,6 +19,7 @@ from thalweg.basics.activity import doing
 from thalweg.basics.memory import is_exhausted
 from thalweg.basics.versions import __version__
 from thalweg.cli.devices import ask_for, check_flags, no_device
+from thalweg.cli.exit_codes import BAD_INPUT, INTERRUPTED, NOT_DONE, OUT_OF_BUDGET
 from thalweg.cli.explore import explore
 from thalweg.cli.mistakes import (
     BadInputError,
@@ -69,8 +70,6 @@ exit codes: 0 done; 1 could not be done; 2 bad input; 128 + n stopped by signal 
 
 experiments:
 """
-
-NOT_DONE, BAD_INPUT, OUT_OF_BUDGET, INTERRUPTED = 1, 2, 75, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ from thalweg.reproduce.report import HTML, MARKDOWN, OVERVIEW, CaseResult, RunRe
 from thalweg.runs.atomic_write import atomic_write
 from thalweg.runs.claim import RunClaim
 from thalweg.runs.figure import encoded
-from thalweg.runs.folder import CONFIG, RunFolder
+from thalweg.runs.folder import CONFIG, SUMMARY, RunFolder
+from thalweg.runs.lock import check_unlocked
 from thalweg.runs.results import StoredRun, load
 from thalweg.runs.runner import Report, has_finished, prepare_claimed, prepare_to_resume
 from thalweg.runs.stored import command_of, stored
@@ -45,6 +47,7 @@ def reproduce(
     overwrite: bool = False,
     report: Report | None = None,
     announce: Callable[[str], None] = lambda line: None,
+    elsewhere: Callable[[Case], int | None] = lambda case: None,
 ) -> list[CaseResult]:
     """Run the cases of a size, one folder each, and write `report.html` and `report.md`.
 
@@ -61,6 +64,9 @@ def reproduce(
         As for `thalweg.experiments.run`.
     announce
         Called with one line for each case: what begins, what was found.
+    elsewhere
+        Called for each case: waits for the process that runs it, if it is run by another one, and
+        returns its exit code.
 
     Returns
     -------
@@ -80,11 +86,16 @@ def reproduce(
     kept = begun(folder, chosen, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     for case in chosen:
-        began = time.perf_counter()
         path = folder / case.folder
         interrupt: Interrupted | None = None
+        with doing(case.title):
+            code = elsewhere(case)
+        if code and not _was_stopped(path):  # before it had written anything
+            break
         try:
-            if case.folder in kept and has_finished(path):
+            if code is not None:
+                announce(f"{case.title}: in {path}")
+            elif case.folder in kept and has_finished(path):
                 announce(f"{case.title}: finished before, in {path}")
             elif case.folder in kept:
                 announce(f"{case.title}: continued, in {path}")
@@ -100,7 +111,7 @@ def reproduce(
             done.append(_result(case, result))
             drawn[case.title] = result.dataset
             _write(folder, size, done, overview(drawn))
-        announce(f"{case.title}: {_verdicts(done[-1])}; {time.perf_counter() - began:.0f} s")
+        announce(f"{case.title}: {_verdicts(done[-1])}; {done[-1].seconds:.0f} s")
         if interrupt is not None:
             raise interrupt
         if any(run.summary["status"] == "stopped" for run in done[-1].runs):
@@ -111,16 +122,32 @@ def reproduce(
 def begun(folder: str | os.PathLike[str], cases: Sequence[Case], *, overwrite: bool) -> set[str]:
     """Return the folders of cases to go on with, once all others are known to be usable.
 
-    Where one is not, that is an OSError, and nothing has been changed.
+    Where one is not, or in use, that is an OSError, and nothing has been changed.
     """
     found = set()
     for case in cases:
         path = Path(folder) / case.folder
+        check_unlocked(path)
         if not overwrite and _holds(case, path):
             found.add(case.folder)
         else:
             RunFolder.check(path, overwrite=overwrite)
     return found
+
+
+def to_be_run(
+    folder: str | os.PathLike[str], cases: Sequence[Case], *, overwrite: bool
+) -> list[Case]:
+    """Return the cases that have not finished. Raises as `begun`."""
+    kept = begun(folder, cases, overwrite=overwrite)
+    there = {name for name in kept if has_finished(Path(folder) / name)}
+    return [case for case in cases if case.folder not in there]
+
+
+def command_for(case: Case, folder: str | os.PathLike[str], *, overwrite: bool) -> list[str]:
+    """Return the arguments of `thalweg` that run a case, or go on with it."""
+    command = command_of(case.config, str(Path(folder).absolute() / case.folder))
+    return [*shlex.split(command)[1:], "--overwrite" if overwrite else "--resume"]
 
 
 def estimated_seconds(cases: Sequence[Case]) -> float:
@@ -151,6 +178,11 @@ def _gradient_seconds(problem: Problem, w: Any) -> float:
         jax.block_until_ready(gradient(problem, w))
         count += 1
     return (time.perf_counter() - began) / count
+
+
+def _was_stopped(path: Path) -> bool:
+    """Whether a folder holds results of a run that has not ended."""
+    return (path / SUMMARY).exists() and not has_finished(path)
 
 
 def _holds(case: Case, path: Path) -> bool:

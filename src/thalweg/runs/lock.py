@@ -26,6 +26,7 @@ LOCK = ".thalweg-lock"
 """Name of the file in the folder."""
 
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_ADVICE = "wait until it ends, stop it, or choose another folder"
 _PATIENCE = 0.1  # seconds, for those who only ask, or are just leaving
 
 
@@ -45,7 +46,7 @@ class Lock:
 
         An InUseError says which process, or that another part of this one, has it.
         """
-        path, advice = folder / LOCK, "wait until it ends, stop it, or choose another folder"
+        path, advice = folder / LOCK, _ADVICE
         try:
             if _has_locks(folder):
                 kind = partial(FileLock, fallback_to_soft=False, on_acquired=partial(_sign, path))
@@ -86,6 +87,12 @@ def lock_holder(folder: Path) -> str | None:
             except InUseError:
                 return _holder(folder / LOCK)
     return None
+
+
+def check_unlocked(folder: Path) -> None:
+    """Raise an InUseError where a process has locked a folder."""
+    if holder := lock_holder(folder):
+        raise InUseError(f"{folder} is in use by {holder}: {_ADVICE}")
 
 
 def _has_locks(folder: Path) -> bool:
