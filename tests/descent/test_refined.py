@@ -1,7 +1,5 @@
 """Values where they tell most: schedules that are refined once a run has come to its end."""
 
-import dataclasses
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ import xarray as xr
 
 import thalweg as tw
 from marks import slow
-from thalweg.descent import Quantity, read_checkpoint, sharpness, write_checkpoint
+from thalweg.descent import Quantity, read_checkpoint, write_checkpoint
 
 SCALAR = tw.ScalarNetwork(4)
 START = jnp.array([3.0, 1.0, 0.3, 0.3])
@@ -127,20 +125,6 @@ def test_a_run_that_is_stopped_while_it_is_refined_goes_on_bit_for_bit(
     xr.testing.assert_identical(resumed.dataset, whole.dataset)
     assert resumed.gradient_evaluations == whole.gradient_evaluations
     np.testing.assert_array_equal(resumed.w, whole.w)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("wrong", "is_kept"), [(0.0, True), (0.1, False)])
-def test_a_fall_that_its_two_values_contradict_is_dropped(monkeypatch, wrong, is_kept):
-    fall = sharpness.gfs_sharpness_fall
-
-    def shifted(*given, **options):
-        found = fall(*given, **options)
-        return dataclasses.replace(found, fall=found.fall + wrong)
-
-    monkeypatch.setattr(sharpness, "gfs_sharpness_fall", shifted)
-    data = refined(tw.flow.Stabilized()).dataset
-    assert np.isfinite(data["gfs_fall"].values).any() == is_kept
 
 
 def test_a_budget_ends_it_and_a_run_that_diverges_is_not_refined():

@@ -1,6 +1,7 @@
 """The fall of the GFS sharpness between neighbours: against closed forms and tighter solves."""
 
 import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +48,18 @@ def test_a_step_too_small_for_two_values_is_decided_by_its_fall():
     exact = [tw.gradient_flow_solution(problem, v).sharpness for v in (w, w_next)]
     assert fall.fall == pytest.approx(exact[0] - exact[1], abs=fall.error)
     assert abs(fall.fall) > 10 * fall.error
+
+
+def test_a_fall_that_its_two_values_contradict_is_their_difference():
+    problem, w = squared_regression(3)
+    w_next = descended(problem, w, 1e-3)
+    here, there = (tw.gradient_flow_solution(problem, v, method=STABILIZED) for v in (w, w_next))
+    bars = here.sharpness_error + there.sharpness_error
+    fall = gfs_sharpness_fall(problem, w, w_next, solution=here, solution_next=there)
+    assert fall.error < 0.1 * bars
+    other = replace(there, sharpness=there.sharpness + 3 * bars)
+    fall = gfs_sharpness_fall(problem, w, w_next, solution=here, solution_next=other)
+    assert (fall.fall, fall.error) == (here.sharpness - other.sharpness, bars)
 
 
 @pytest.mark.parametrize("method", slow(STABILIZED, Exponential()))

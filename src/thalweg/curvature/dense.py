@@ -4,9 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from thalweg.basics.blas import one_blas_thread
 from thalweg.curvature.lanczos import Eigenpairs, not_finite, residual_bounds, row_norms
 
 
+@one_blas_thread
 def dense_eigenpairs(matrix: Array, *, k: int, tol: float = 1e-6) -> Eigenpairs:
     """Return the `k` largest (algebraic) eigenpairs of a matrix, shape `(p, p)`: `p` products.
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
+from thalweg.basics.blas import one_blas_thread
 from thalweg.problems.programs import array_module
 
 # A residual is a difference of two vectors of length ‖A‖: this many units of rounding of ‖A‖ are
@@ -53,6 +54,7 @@ class Eigenpairs:
     converged: bool
 
 
+@one_blas_thread
 def largest_eigenpairs(
     product: Callable[[Array], Array],
     start_block: Array,

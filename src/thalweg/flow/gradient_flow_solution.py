@@ -8,6 +8,7 @@ from typing import Any
 from jaxtyping import PyTree
 
 from thalweg.basics.activity import doing, entered
+from thalweg.basics.blas import one_blas_thread
 from thalweg.flow.closed_form import ClosedForm
 from thalweg.flow.exponential import Exponential
 from thalweg.flow.exponential_rosenbrock import ExponentialRosenbrock
@@ -19,6 +20,7 @@ from thalweg.flow.stabilized import Stabilized
 from thalweg.problems import FlatProblem, flatten
 
 
+@one_blas_thread
 def gradient_flow_solution(
     loss: Callable[[Any], Any],
     w: PyTree,

@@ -8,6 +8,7 @@ from typing import Any
 from jaxtyping import PyTree
 
 from thalweg.basics.activity import doing, entered
+from thalweg.basics.blas import one_blas_thread
 from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import FlowProgress, Request
@@ -21,6 +22,7 @@ LEVEL_TOLERANCE = 1e-3  # of rtol: how close to the level, relatively
 CROSSING_STEPS = 40  # at most, to reach it
 
 
+@one_blas_thread
 def truncated_sharpness(
     loss: Callable[[Any], Any],
     w: PyTree,
