@@ -77,9 +77,9 @@ def _reproduce_all(options: _ReproduceOptions, show: Display) -> int:
     size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
     with caller_errors():
         left = to_be_run(options.out, cases(size, options.data_dir), overwrite=options.overwrite)
-    processes = min(options.processes or _processes_that_pay(), max(len(left), 1))
+    processes = options.processes or _processes_that_pay()
     with doing("estimating the time that it takes"):
-        seconds = estimated_seconds(left) / processes
+        seconds = estimated_seconds(left) / min(processes, max(len(left), 1))
     say(f"All of it takes about {duration(seconds)}.")
     commands = {
         case.folder: command_for(case, options.out, overwrite=options.overwrite) for case in left

@@ -1,6 +1,7 @@
 """Commands side by side: a few at a time, each in a process of its own, all stopped together."""
 
 import contextlib
+import os
 import shlex
 import signal
 import subprocess
@@ -15,12 +16,14 @@ from thalweg.cli.mistakes import BadInputError, NotDoneError
 
 _PATIENCE = 0.2  # seconds between looks at whether all is to stop
 _ERROR = "thalweg: error: "
+_ONE_CORE = {"NPROC": "1", "OMP_NUM_THREADS": "1"}  # what XLA and BLAS take for their threads
 
 
 class SideBySide:
     """`thalweg` commands that begin with the first wait for one; its `with` block ends them all.
 
-    They are out of reach of the terminal's Ctrl-C, which is for the process that waits for them.
+    Each has the threads of one core. They are out of reach of the terminal's Ctrl-C, which is for
+    the process that waits for them.
 
     Parameters
     ----------
@@ -82,6 +85,7 @@ class SideBySide:
                 text=True,
                 errors="replace",
                 start_new_session=True,
+                env={**os.environ, **_ONE_CORE},
             )
             self._running.add(process)
         mistake = ""

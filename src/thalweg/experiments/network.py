@@ -143,10 +143,9 @@ class _Network(NetworkExperiment):
         """Return the sharpness, and the GFS sharpness or (cross-entropy) the truncated one."""
         if self.loss == "squared":
             return super().measurements()
-        from thalweg.descent import Sharpness, TruncatedSharpness
+        from thalweg.descent import TruncatedSharpness
 
-        truncated = TruncatedSharpness(level=self.level, **self.flows())
-        return [Sharpness(every=self.sharpness_every), truncated]
+        return [self.sharpness(), TruncatedSharpness(level=self.level, **self.flows())]
 
 
 _Several = list[tuple[str, Any, Any, Field[Any]]]

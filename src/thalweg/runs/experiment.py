@@ -12,7 +12,7 @@ from thalweg.basics.memory import BYTES_A_RESULT, check_fits
 if TYPE_CHECKING:
     import xarray as xr
 
-    from thalweg.descent import Measurement
+    from thalweg.descent import Measurement, Sharpness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class DescentExperiment(Experiment):
     steps
         Number of steps of gradient descent.
     sharpness_every
-        Measure the sharpness at every so many steps.
+        Measure the sharpness at every so many steps, and before at step 1 and some that grow apart.
     gfs_every
         Measure the GFS sharpness (that of the gradient flow solution) at every so many steps: left
         out, at every eighth of the run, and before at step 1 and six more that grow apart.
@@ -163,9 +163,15 @@ class DescentExperiment(Experiment):
 
     def measurements(self) -> "list[Measurement]":
         """Return what is measured along the run: sharpness and GFS sharpness."""
-        from thalweg.descent import GFSSharpness, Sharpness
+        from thalweg.descent import GFSSharpness
 
-        return [Sharpness(every=self.sharpness_every), GFSSharpness(**self.flows())]
+        return [self.sharpness(), GFSSharpness(**self.flows())]
+
+    def sharpness(self) -> "Sharpness":
+        """Return the measurement of the sharpness."""
+        from thalweg.descent import Sharpness, log_spaced
+
+        return Sharpness(every=self.sharpness_every, also=log_spaced(self.sharpness_every, 9))
 
     def flows(self) -> dict[str, Any]:
         """Return schedule, accuracy and budgets of the measurement that follows flows."""
