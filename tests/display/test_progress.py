@@ -82,6 +82,22 @@ def test_a_terminal_has_one_line_that_is_gone_at_the_end(shown):
     assert text.count("\n") == 1
 
 
+@pytest.mark.usefixtures("impatient")
+def test_lines_of_another_process_are_shown_in_the_one_line_of_a_terminal(shown):
+    with Display("mine", drawn=True) as show, doing("waiting"):
+        show.relay("thalweg: 12:34:56 other, 3 s: step 5 of 10")
+        wait_for(shown, "mine, 0 s: other, 3 s: step 5 of 10, waiting")
+        show.relay("thalweg: warning: this stays")
+    assert shown().count("\n") == 1
+    assert "12:34:56" not in shown()
+
+
+def test_lines_of_another_process_are_lines_of_a_log(shown):
+    line = "thalweg: 12:34:56 other, 3 s: step 5 of 10"
+    Display("mine", drawn=False).relay(line)
+    assert shown() == f"{line}\n"
+
+
 def test_progress_says_where_it_stands():
     flow = FlowProgress(1.0, 1e-9, 1234.0, 0.3)
     assert str(flow) == "gradient flow 30%, 1,234 gradients, loss 1.0e-09"

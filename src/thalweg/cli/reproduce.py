@@ -71,9 +71,6 @@ def _reproduce_all(options: _ReproduceOptions, show: Display) -> int:
     def say(line: str) -> None:
         show.say(line, sys.stdout)
 
-    def relay(line: str) -> None:
-        show.say(line, sys.stderr)
-
     size = Size.QUICK if options.quick else Size.FULL if options.full else Size.DEFAULT
     with caller_errors():
         left = to_be_run(options.out, cases(size, options.data_dir), overwrite=options.overwrite)
@@ -87,7 +84,7 @@ def _reproduce_all(options: _ReproduceOptions, show: Display) -> int:
     with (
         caller_errors(),
         Interruption() as interruption,
-        SideBySide(commands if processes > 1 else {}, processes, relay) as others,
+        SideBySide(commands if processes > 1 else {}, processes, show.relay) as others,
     ):
 
         def report(progress: Any) -> bool:

@@ -4,6 +4,7 @@ A thread of its own shows what is being done also while nothing reports, as whil
 compiled. It sleeps most of the time.
 """
 
+import re
 import shutil
 import sys
 import threading
@@ -28,6 +29,7 @@ LONGEST_SILENCE = 25.0
 """Seconds after which a log has another line in any case."""
 
 _WIDTH = 12  # characters, of the bar
+_STAMPED = re.compile(r"thalweg: \d\d:\d\d:\d\d ")  # how a line of a log begins
 
 
 def progress(name: str = "") -> "Display":
@@ -75,6 +77,7 @@ class Display:
         self._began = self._said_at = self._reported_at = time.monotonic()
         self._worked = working_time()
         self._said: Any = None
+        self._relayed = ""
 
     def __enter__(self) -> Self:
         self._depth += 1
@@ -108,6 +111,14 @@ class Display:
         with self._lock:
             self._erase()
             print(line if stream else f"thalweg: {line}", file=stream or sys.stderr, flush=True)
+
+    def relay(self, line: str) -> None:
+        """Show a line that the display of another process has printed: here it draws none."""
+        with self._lock:
+            if self._drawn and (stamped := _STAMPED.match(line)):
+                self._relayed = line[stamped.end() :]
+            else:
+                self.say(line, sys.stderr)
 
     def warn(self, message: str) -> None:
         """Print a warning."""
@@ -151,6 +162,8 @@ class Display:
         if reported is not None:
             left = _seconds_left(reported, working_time() - self._worked)
             parts.append(str(reported))
+        elif self._relayed:
+            parts.append(self._relayed)
         new = [one for one in activities() if reported is None or one.began >= self._reported_at]
         if new:
             since = "" if reported is None else f", {now - new[-1].began:.0f} s"
