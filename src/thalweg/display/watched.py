@@ -84,6 +84,7 @@ class Display:
         if self._depth == 1:
             self._began = self._said_at = time.monotonic()
             self._worked, self._reported, self._said = working_time(), None, None
+            self._relayed = ""
             self._over.clear()
             self._thread = threading.Thread(target=self._watch, daemon=True)
             self._thread.start()

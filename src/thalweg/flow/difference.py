@@ -129,8 +129,8 @@ def _fall(
         spent = budget.spent
         if solution_next is None:
             left = max(request.max_gradient_evaluations - spent, 0.0)
-            asked |= {"max_gradient_evaluations": left, "previous": solution}
-            solution_next = gradient_flow_solution(loss, w_next, **asked)
+            within = {**asked, "max_gradient_evaluations": left}
+            solution_next = gradient_flow_solution(loss, w_next, previous=solution, **within)
             spent += solution_next.gradient_evaluations
         return _difference_of_values(solution, solution_next, spent)
     except (Stop, OutOfBudget) as reason:

@@ -26,7 +26,6 @@ LOCK = ".thalweg-lock"
 """Name of the file in the folder."""
 
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
-_ADVICE = "wait until it ends, stop it, or choose another folder"
 _PATIENCE = 0.1  # seconds, for those who only ask, or are just leaving
 
 
@@ -46,7 +45,7 @@ class Lock:
 
         An InUseError says which process, or that another part of this one, has it.
         """
-        path, advice = folder / LOCK, _ADVICE
+        path, advice = folder / LOCK, "wait until it ends, stop it, or choose another folder"
         try:
             if _has_locks(folder):
                 kind = partial(FileLock, fallback_to_soft=False, on_acquired=partial(_sign, path))
@@ -78,21 +77,24 @@ class Lock:
                 self._lock.release()
 
 
+def check_unlocked(folder: Path) -> None:
+    """Raise an InUseError where a process has locked a folder, as far as can be told."""
+    try:
+        if (folder / LOCK).exists():
+            Lock.take(folder).release()
+    except InUseError:
+        raise
+    except OSError:  # who cannot lock it cannot tell
+        pass
+
+
 def lock_holder(folder: Path) -> str | None:
     """Return the process that has locked a folder, as far as can be told; `None` for nobody."""
-    with suppress(OSError):
-        if (folder / LOCK).exists():
-            try:
-                Lock.take(folder).release()
-            except InUseError:
-                return _holder(folder / LOCK)
+    try:
+        check_unlocked(folder)
+    except InUseError:
+        return _holder(folder / LOCK)
     return None
-
-
-def check_unlocked(folder: Path) -> None:
-    """Raise an InUseError where a process has locked a folder."""
-    if holder := lock_holder(folder):
-        raise InUseError(f"{folder} is in use by {holder}: {_ADVICE}")
 
 
 def _has_locks(folder: Path) -> bool:
