@@ -23,7 +23,6 @@ from thalweg.models import (
     vgg,
     vgg_init,
 )
-from thalweg.models.convolution import by_library, by_patches
 
 RNG = np.random.default_rng(0)
 IMAGE = (4, 6, 2)
@@ -159,16 +158,6 @@ def test_vgg_against_scipy():
     hidden, head = w["dense"]
     y = affine(head, np.tanh(affine(hidden, y.reshape(5, -1))))
     np.testing.assert_allclose(vgg(w, jnp.asarray(X)), y, atol=1e-12)
-
-
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 4)])
-def test_patches_are_the_convolution_of_the_library(height, width):
-    keys = jax.random.split(jax.random.key(0))
-    x, weight = (
-        jax.random.normal(keys[0], (3, height, width, 2)),
-        jax.random.normal(keys[1], (3, 3, 2, 5)),
-    )
-    np.testing.assert_allclose(by_patches(weight, x), by_library(weight, x), rtol=1e-12, atol=1e-14)
 
 
 def test_resnet_against_scipy():

@@ -27,32 +27,10 @@ def convolution_init(key: Array, fan_in: int, fan_out: int, dtype: Any) -> Layer
 
 
 def convolve(layer: Layer, x: Images) -> Convolved:
-    """Return the convolution (in the sense of deep learning) with zeros around the image.
-
-    XLA has no fast convolution in float64, and on a CPU none with weights of each sample's own,
-    which gradients of single samples need: there, patches and one matrix product.
-    """
-    by = by_patches if x.dtype == jnp.float64 else by_library
-    return by(layer["weight"], x) + layer["bias"][None, None, None, :]
-
-
-def by_library(weight: Float[Array, "3 3 channels out"], x: Images) -> Convolved:
-    """Return the convolution with some weights, by XLA's."""
-    axes = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=axes)
-
-
-def by_patches(weight: Float[Array, "3 3 channels out"], x: Images) -> Convolved:
-    """Return the same, as the product of all patches of 3 × 3 pixels with the weights."""
-    n, height, width, _ = x.shape
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    shifts = [
-        padded[:, down : down + height, right : right + width]
-        for down in range(KERNEL)
-        for right in range(KERNEL)
-    ]
-    patches = jnp.concatenate(shifts, axis=-1).reshape(n * height * width, -1)
-    return (patches @ weight.reshape(-1, weight.shape[-1])).reshape(n, height, width, -1)
+    """Return the convolution (in the sense of deep learning) with zeros around the image."""
+    axes, weight = ("NHWC", "HWIO", "NHWC"), layer["weight"]
+    y = jax.lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=axes)
+    return y + layer["bias"][None, None, None, :]
 
 
 def average_pool(

@@ -21,6 +21,7 @@ from jaxtyping import Array, PyTree
 
 from thalweg.problems.checks import check_not_traced, with_automatic_axes
 from thalweg.problems.compiling import ProgramCache, join, split
+from thalweg.problems.convolutions import with_products
 
 Params = Any
 Operator = Callable[[Any], Any]
@@ -169,7 +170,7 @@ class CallableLoss(Problem):
 
     def __call__(self, w: Params) -> Array:
         """Return what the callable returns, as an array."""
-        return jnp.asarray(self.loss(w))
+        return jnp.asarray(with_products(self.loss, w))
 
 
 class FlatProblem(Problem):

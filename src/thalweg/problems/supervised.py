@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from thalweg.problems.checks import checked
+from thalweg.problems.convolutions import with_products
 from thalweg.problems.problem import Params, Problem
 
 
@@ -79,7 +80,8 @@ class Supervised(Problem):
 
     def _outputs(self, w: Params, x: Array) -> Array:
         # A model may compute in a lower precision; derivatives are wanted in that of `w`.
-        return self.predict(w, x).astype(_dtype(w))
+        outputs: Array = with_products(self.predict, w, x).astype(_dtype(w))
+        return outputs
 
     def residuals(self, w: Params) -> Array:
         """Return `(outputs - y) / √n`, flattened."""
@@ -145,7 +147,7 @@ class Supervised(Problem):
         )
 
         def combined(w: Params, x: Array) -> Array:
-            return jnp.sum(self.predict(w, x[None])[0].astype(jnp.float32) * signs)
+            return jnp.sum(self._outputs(w, x[None])[0].astype(jnp.float32) * signs)
 
         def row(x: Array) -> Array:
             gradient = eqx.filter_grad(combined)(w, x)
