@@ -43,6 +43,7 @@ STOPPING_TOLERANCE = 0.4  # of rtol: the error that stopping early may leave
 FIRST_ESTIMATE_LOSS, FIRST_ESTIMATE_WORK = 2e-3, 1800.0  # relative loss, or work
 SLOWER = 0.3  # than at the last estimate: where the loss settles above zero, the next is due
 ESTIMATE_SHARE = 0.2  # of the work of the steps so far: what one estimate of the limit may cost
+MOTION = 1e6  # units of the tolerance: the part of its way that a step may err by, at most
 REMAINING_SHARE = 0.3  # of the way to the limit, the longest local error that a step may make
 MIN_ITERATIONS, MAX_ITERATIONS = 15, 5000  # of the linear solve of an estimate
 ALGEBRAIC_DECAY = 10.0  # sharpness times time: more where a flow has come to rest exponentially
@@ -226,8 +227,10 @@ class FlowIntegrator:
         return trial.state
 
     def _trial(self, state: FlowState, tolerance: float, t_end: float) -> Trial:
-        bound, size = self._positive_bound(), self._scale(state)
-        atol = tolerance * size * max(float(state.step) * bound, 10.0)
+        size, step = self._scale(state), float(state.step)
+        bound, moved = self._positive_bound(), step * norm(state.velocity)
+        # Close to a saddle, a small error is large beside what leads away from it.
+        atol = tolerance * max(10.0 * size, min(step * bound * size, MOTION * moved))
         if self.estimates:  # errors as long as what is left to go would keep it from its limit
             left = self.estimates[-1].limit.length
             atol = min(atol, max(REMAINING_SHARE * left, tolerance * size))

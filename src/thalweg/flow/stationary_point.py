@@ -21,6 +21,7 @@ from thalweg.problems.programs import norm
 ROUNDS = 12  # of linear solves, each for what the one before has left
 TOLERANCE = 1e-2  # of each
 GAIN = 0.5  # by which each must reduce the gradient
+MORE = 5  # times the iterations of the limit itself: beyond, its preconditioner misleads
 VANISHING = 16.0  # units of rounding of the gradient
 
 
@@ -67,6 +68,8 @@ def stationary_point_near(
         most = int(work / solver.work_of_iteration)
         if most < 1:
             return None
+        if solver.inverse is not None:
+            most = min(most, MORE * max(solver.iterations, 10))
         further = solver.limit(problem, limit.w, TOLERANCE, most)
         there = gradient_norm(problem, further.w, sharpness)
         spent = solver.work_of(further)
