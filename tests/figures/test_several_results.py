@@ -116,5 +116,8 @@ def test_folders_become_one_figure_on_the_command_line(tmp_path, capsys):
     assert "exists; pass --overwrite" in capsys.readouterr().err
     assert cli.main([*command, "--overwrite"]) == 0
     assert out.with_suffix(".svg").read_bytes() == drawn
+    ended = ["plot", *folders, "--out", f"{out}.svg", "--format", "png,svg", "--overwrite"]
+    assert cli.main([*ended, "--width", "10"]) == 0
+    assert {path.name for path in out.parent.iterdir()} == {f"{out.name}.png", f"{out.name}.svg"}
     assert cli.main(["plot", *folders]) == 2
     assert "name it by --out" in capsys.readouterr().err

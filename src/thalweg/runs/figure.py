@@ -40,7 +40,7 @@ def save_side_by_side(
 
     Where two have one name, columns are called by paths.
 
-    The figure is written to `out`, with the endings of its formats, which are returned.
+    The figure is written to `out`, with the endings of its formats; the paths are returned.
 
     Raises
     ------
@@ -56,7 +56,8 @@ def save_side_by_side(
         raise ValueError("a folder is given twice, but a column is called as its folder is")
     read = (load(folder).dataset for folder in folders)
     datasets = dict(zip(names, read, strict=True))
-    paths = [out.with_name(f"{out.name}.{name}") for name in options.formats]
+    called = out.stem if out.suffix.removeprefix(".") in options.formats else out.name
+    paths = [out.with_name(f"{called}.{name}") for name in options.formats]
     for path in paths:
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists; pass --overwrite or choose another --out")
