@@ -31,7 +31,7 @@ import thalweg as tw
 from hard_flows import FLOWS
 from machine import machine
 from peer_methods import PEERS, Budget, BudgetSpentError, Flow, WorkCounter
-from suite import REFERENCES
+from suite import REFERENCES, reference_of
 from thalweg.curvature import top_eigenpairs
 
 RESULTS = Path(__file__).with_name("peers.json")
@@ -240,21 +240,22 @@ def run(flows, methods, budget, again):
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"flows": {}}
     results["machine"] = machine()
     for name in flows:
-        if "value" not in references.get(name, {}):
-            print(f"{name}: skipped, there is no reference", flush=True)
+        hard = FLOWS[name]()
+        reference = reference_of(name, hard, references) or {}
+        if "value" not in reference:
+            print(f"{name}: skipped, there is no reference of this start", flush=True)
             continue
         known = results["flows"].setdefault(name, {"methods": {}})
         missing = [method for method in methods if again or method not in known["methods"]]
         if not missing:
             continue
-        hard = FLOWS[name]()
         flow = Flow(hard.problem, hard.w)
         known["parameters"] = flow.size
         for method in missing:
             if method == OWN:
-                entry = measure_own(hard, references[name], budget)
+                entry = measure_own(hard, reference, budget)
             else:
-                entry = measure(PEERS[method], flow, references[name], budget)
+                entry = measure(PEERS[method], flow, reference, budget)
             known["methods"][method] = entry
             RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
             print(f"{name}: {method}: {summary(entry)}", flush=True)

@@ -2,7 +2,8 @@
 
     python benchmarks/suite.py [rtol [part of a name ...]]
 
-The true error is against `references.json`, where there is a reference (`references.py` made it).
+The true error is against `references.json`, where there is a reference (`references.py` made it)
+that is of the same start: late iterates at the edge depend on how a machine rounds.
 """
 
 import json
@@ -16,12 +17,20 @@ import thalweg as tw
 from hard_flows import FLOWS
 
 REFERENCES = Path(__file__).with_name("references.json")
+SAME = 1e-6  # of the loss at the start
 
 
 def relative_error(value, known):
     """Return the distance to the reference, or to the interval that it is, relatively."""
     low, high = known.get("interval") or [known["value"]] * 2
     return max(low - value, value - high, 0.0) / low
+
+
+def reference_of(name, flow, references):
+    """Return the reference of a flow, or nothing where there is none of this start."""
+    known = references.get(name)
+    loss = float(flow.problem(flow.w))
+    return known if known and abs(loss - known["start"]) <= SAME * loss else None
 
 
 def main():
@@ -35,7 +44,7 @@ def main():
         begin = time.perf_counter()
         s = tw.gradient_flow_solution(flow.problem, flow.w, rtol=rtol)
         seconds = time.perf_counter() - begin
-        known = references.get(name)
+        known = reference_of(name, flow, references)
         error = f"{relative_error(s.sharpness, known):.1e}" if known else "unknown"
         print(
             f"{name:36s} {s.sharpness:12.7g}  bar {s.sharpness_error / s.sharpness:.1e}  "

@@ -8,6 +8,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 import thalweg as tw
+from calibration import draw_case, make_reference, network
 from cases import RECURRENT, deep_linear, elman, recurrent, terms
 from dense import hessian
 from marks import slow
@@ -44,6 +45,19 @@ def test_an_accidental_agreement_of_two_tolerances_is_seen_through():
     found = tw.gradient_flow_solution(tw.Supervised(elman, x, jnp.sin(x[:, 0])), w)
     assert found.converged
     assert covers(found, 22213.321204)  # by SciPy's LSODA and Radau at 1e-10
+
+
+@pytest.mark.slow
+def test_two_integrations_that_are_off_by_the_same_are_seen_through():
+    """A network whose flow is off by 7e-4 at both tolerances, and agrees to 1e-4."""
+    case = draw_case(7)
+    functions, reference = network(case.architecture), make_reference(case, seconds=60.0)
+    problem = tw.Supervised(functions.predict, case.x, case.y)
+    found = tw.gradient_flow_solution(
+        problem, functions.unravel(case.w), rtol=case.rtol, method=Stabilized()
+    )
+    assert found.converged
+    assert covers(found, reference.sharpness)
 
 
 def decayed(decay, size=2):

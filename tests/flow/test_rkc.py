@@ -121,7 +121,13 @@ def test_the_error_estimate_has_the_scale_of_the_local_error():
     factor = float(trial.state.step) / step
     assert trial.taken
     assert 3 / factor**3 == pytest.approx(1.8, rel=0.04)
-    assert not trial_step(problem, begin, radius, 1.7 * error, np.inf, control).taken
+    refused = trial_step(problem, begin, radius, 1.7 * error, np.inf, control)
+    assert not refused.taken
+    # What is kept is the sum of the estimates of steps that were taken.
+    assert float(refused.state.errors) == 0
+    assert float(trial.state.errors) == pytest.approx(1.8 * error, rel=0.04)
+    again = trial_step(problem, trial.state, radius, np.inf, 2 * step, control)
+    assert float(again.state.errors) == pytest.approx(2 * 1.8 * error, rel=0.04)
 
 
 @pytest.mark.parametrize(

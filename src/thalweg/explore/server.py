@@ -14,10 +14,10 @@ from thalweg.explore.scalar_view import ScalarView
 from thalweg.explore.setting import PRESETS, Setting
 
 _HINT = """\
-<b>Drag or click the start.</b> Red: gradient descent. Blue: from every iterate, gradient flow to
-where it ends. Shades: φ, the sharpness there, which is constant along flow lines. Black: the minima
-w₁w₂ = 1; green where they are flatter than 2/η. Point at a step for its numbers, and for the
-theorem that applies to it."""
+Red: gradient descent. Blue: from every iterate, gradient flow to where it ends. Point at a step for
+its numbers, and for the theorem that applies to it. <b>At depth two, drag or click the start:</b>
+shades are φ, the sharpness where the flow ends, which is constant along flow lines; black are the
+minima w₁w₂ = 1, green where they are flatter than 2/η."""
 
 
 def show(document: Document) -> None:

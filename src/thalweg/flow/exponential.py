@@ -249,7 +249,7 @@ def exponential_step(
     loss, velocity = loss_and_velocity(problem, w)
     step = np.asarray(min(proposal, float(jnp.finfo(dtype).max)), dtype)
     time = np.asarray(float(state.time) + h, dtype)
-    return ExponentialStep(FlowState(time, w, velocity, loss, step), trial)
+    return ExponentialStep(FlowState(time, w, velocity, loss, step, state.errors), trial)
 
 
 def exponential_steps(problem: FlatProblem, w: Array, lengths: Any, bounds: Any) -> Array:

@@ -291,8 +291,9 @@ class FlowIntegrator:
         self, w: Array, loss: float, top: Eigenpairs, error: float, record: StepRecord | None = None
     ) -> Limit:
         error += float(top.residuals[0]) if top.converged else inf
-        value = float(top.values[0])
-        return Limit(w, value, error, loss, top.vectors[:, 0], step_record=record)
+        found = float(top.values[0]), error, loss, top.vectors[:, 0]
+        local_errors = 0.0 if self.state is None else float(self.state.errors)
+        return Limit(w, *found, step_record=record, local_errors=local_errors)
 
     def _step_record(self, endpoints: tuple[Endpoint, ...], stopping: float) -> StepRecord:
         lengths, bounds = np.asarray(self.steps).reshape(-1, 2).T

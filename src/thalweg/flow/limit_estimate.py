@@ -16,9 +16,10 @@ class Limit:
     """The end of a flow as integrated at one tolerance.
 
     `error` bounds what is missing from stopping early and from the eigensolver, not the error of
-    the integration. `status` is `None` at a minimum; then `step_record` says how it was reached.
-    `detail` is what else is to be said of how it ended. `estimates` are those of it on the way;
-    one that is known by its distance from another has the endpoint that is `beside` it.
+    the integration; `local_errors` is the sum of those of its steps (`FlowState.errors`). `status`
+    is `None` at a minimum; then `step_record` says how it was reached. `detail` is what else is to
+    be said of how it ended. `estimates` are those of it on the way; one that is known by its
+    distance from another has the endpoint that is `beside` it.
     """
 
     w: Array
@@ -31,6 +32,7 @@ class Limit:
     detail: str = ""
     estimates: tuple["LimitEstimate", ...] = ()
     beside: Endpoint | None = None
+    local_errors: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def _step(
     h = np.asarray(min(length, longest), dtype)
     count = np.asarray(stage_count(float(h), bound))
     w, loss, velocity = rkc2_end(problem, state.w, state.velocity, h, count)
-    return FlowState(np.asarray(state.time + h, dtype), w, velocity, loss, h)
+    return FlowState(np.asarray(state.time + h, dtype), w, velocity, loss, h, state.errors)
 
 
 class _NonsmoothIntegrator(FlowIntegrator):

@@ -61,7 +61,7 @@ class _FixedStepIntegrator(FlowIntegrator):
 def _runge_kutta4(problem: FlatProblem, state: FlowState, step: Array) -> FlowState:
     w = _steps(problem, state.w, step)
     loss, gradient = problem.value_and_gradient(w)
-    return FlowState(state.time + STEPS * step, w, -gradient, loss, step)
+    return FlowState(state.time + STEPS * step, w, -gradient, loss, step, state.errors)
 
 
 def _steps(problem: FlatProblem, w: Array, step: Array) -> Array:

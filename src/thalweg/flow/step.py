@@ -21,13 +21,18 @@ Scalar = Array | NDArray[Any]  # of no dimensions, in the dtype of the parameter
 
 
 class FlowState(NamedTuple):
-    """A point of the flow: time, parameters `(p,)`, `-∇L` there, the loss, the next step."""
+    """A point of the flow: time, parameters `(p,)`, `-∇L` there, the loss, the next step.
+
+    `errors` is the sum of the estimated local errors of the steps of RKC2 that led there: what the
+    point is off by, if none of them is forgotten or grows on the way.
+    """
 
     time: Scalar
     w: Array
     velocity: Array
     loss: Array
     step: Scalar
+    errors: Scalar
 
 
 class Trial(NamedTuple):
@@ -41,7 +46,8 @@ class Trial(NamedTuple):
 def start(problem: FlatProblem, w: Array, step: float) -> FlowState:
     """Return the state at time 0. Costs one gradient."""
     loss, velocity = loss_and_velocity(problem, w)
-    return FlowState(np.zeros((), w.dtype), w, velocity, loss, np.asarray(step, w.dtype))
+    zero = np.zeros((), w.dtype)
+    return FlowState(zero, w, velocity, loss, np.asarray(step, w.dtype), zero)
 
 
 def trial_step(
@@ -72,14 +78,16 @@ def trial_step(
     xp = array_module(w)
     moved = xp.asarray(state.w) - xp.asarray(w)
     velocities = xp.asarray(state.velocity) + xp.asarray(velocity)
-    estimate = xp.linalg.norm(before * moved + (after * float(h)) * velocities)
-    error = float(estimate) / max(atol, float(jnp.finfo(dtype).tiny))
+    estimate = float(xp.linalg.norm(before * moved + (after * float(h)) * velocities))
+    error = estimate / max(atol, float(jnp.finfo(dtype).tiny))
     taken = error < 1
     factor = max(control.factor(error), 1.0 if taken else 0.0)
     proposal = np.asarray(float(h) * factor, dtype)
     if not taken:
         return Trial(state._replace(step=proposal), count, False)
-    return Trial(FlowState(np.asarray(t_next, dtype), w, velocity, loss, proposal), count, True)
+    errors = np.asarray(float(state.errors) + estimate, dtype)
+    end = FlowState(np.asarray(t_next, dtype), w, velocity, loss, proposal, errors)
+    return Trial(end, count, True)
 
 
 def loses_all(state: FlowState) -> bool:

@@ -25,6 +25,7 @@ FLOOR = 1e-3  # of rtol: an error bar is never narrower, however well two integr
 ROUNDING = 400.0  # units of rounding per root of the number of gradients
 SAFETY_FACTOR = 5.0  # by which error bars are widened where they stay within rtol
 COARSER = 6.0  # by which the error of the integration grows with the next coarser tolerances
+PERSISTING = 0.25  # of the sum of local errors: the distance of two integrations, at least
 RANGE_SAFETY_FACTOR = 2.0  # by which one-sided ranges are widened
 EXPECTED = 3500.0  # gradient evaluations, for progress displays only
 
@@ -275,8 +276,9 @@ class _ToleranceRefinement:
 
     def _errors(self, fine: Limit, coarse: Limit) -> tuple[float, float]:
         """Return the error of the integration, and of all else."""
-        # A difference of two numbers may be small by accident, the distance of two vectors is not.
-        apart = distance(fine.w, coarse.w)
+        # A difference of two numbers may be small by accident, the distance of two vectors hardly;
+        # and where both vectors are off by the same, the errors of the steps still add up.
+        apart = max(distance(fine.w, coarse.w), PERSISTING * fine.local_errors)
         apart *= self.integrators[-1].slope_of_sharpness(fine) if apart > 0 else 0.0
         difference_seen = max(abs(fine.sharpness - coarse.sharpness), apart)
         stopping = fine.error + self.pair.extrapolation * coarse.error
