@@ -24,11 +24,12 @@ class Stabilized:
 
     The flow is integrated twice, at local tolerances a factor of six apart, and the sharpness is
     extrapolated from the two: their errors have a ratio near 4, which leaves a third of their
-    difference. The error bar is the sum of a third of that difference, of the change of the
-    sharpness between linearised limits taken one after the other (the stopping error), of the
-    residual of the eigenpair, and of rounding; it is widened up to five times where it stays within
-    `rtol`, and is never below `rtol / 1000`. Where it exceeds `rtol`, the flow is integrated again
-    at a finer tolerance. The bar is an estimate, not a proof.
+    difference. The error bar is the sum of a third of that difference (or of what the distance of
+    the two endpoints, or the sum of the local errors on the way, would make of it, if that is
+    more), of the change of the sharpness between linearised limits taken one after the other (the
+    stopping error), of the residual of the eigenpair, and of rounding; it is widened up to five
+    times where it stays within `rtol`, and is never below `rtol / 1000`. Where it exceeds `rtol`,
+    the flow is integrated again at a finer tolerance. The bar is an estimate, not a proof.
 
     Attributes
     ----------
