@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from thalweg.flow.integrate import FlowIntegrator
+from thalweg.flow.integration_options import IntegrationOptions
 from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution
@@ -278,7 +279,7 @@ class ExponentialIntegrator(FlowIntegrator):
         linear = self.linearize(self.problem, state.w)
         with np.errstate(all="ignore"):
             limits = atol, min(atol, LEAST_ERROR * self._near(state)), self.t_end
-            step = exponential_step(self.problem, linear, state, *limits, self.control)
+            step = exponential_step(self.problem, linear, state, *limits, self.options.control)
             self.bound, self.remaining = float(linear.rates.max()), _remaining(linear, state)
         self.count_work(self.work.linearization + step.trials * self.work.trial + COST.gradient)
         self._add_growth(linear, float(step.state.time - state.time))
@@ -383,5 +384,6 @@ class Exponential:
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
         tolerances = self.ladder.tolerances(request.rtol)
-        pair = TolerancePair(self.name, ExponentialIntegrator, tolerances, self.control)
+        options = IntegrationOptions(self.control)
+        pair = TolerancePair(self.name, ExponentialIntegrator, tolerances, options)
         return solve(pair, problem, w, request)

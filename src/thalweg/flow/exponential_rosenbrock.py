@@ -20,6 +20,7 @@ from thalweg.flow.exponential import (
     krogstad_steps,
 )
 from thalweg.flow.integrate import FlowIntegrator
+from thalweg.flow.integration_options import IntegrationOptions
 from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import Request
 from thalweg.flow.second_difference import second_difference
@@ -178,7 +179,7 @@ class ExponentialRosenbrock:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
         tolerances = self.ladder.tolerances(request.rtol)
         pair = TolerancePair(
-            *(self.name, RosenbrockIntegrator, tolerances, self.control),
+            *(self.name, RosenbrockIntegrator, tolerances, IntegrationOptions(self.control)),
             extrapolation=EXTRAPOLATION,
         )
         return solve(pair, problem, w, request)

@@ -12,6 +12,7 @@ from jaxtyping import Array
 from thalweg.curvature import Eigenpairs, top_eigenpairs
 from thalweg.flow.diverging_flow import DecadeSample, diverges, is_drifting
 from thalweg.flow.failure import is_unbounded, non_finite_status
+from thalweg.flow.integration_options import IntegrationOptions
 from thalweg.flow.integrator_state import LISTS, SCALARS, IntegratorState
 from thalweg.flow.limit_estimate import Limit, LimitEstimate
 from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
@@ -29,37 +30,19 @@ from thalweg.flow.step import (
     start,
     trial_step,
 )
-from thalweg.flow.step_control import StepControl
 from thalweg.flow.step_record import Endpoint, StepRecord, Steps
 from thalweg.flow.too_slow import EARLY, LEAST_WORK, forecast_by_moves, pace_of
 from thalweg.flow.work_budget import TaskWork
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.programs import distance, norm
 
-BOUND_TOLERANCE = 0.03  # relative residual of the eigenvalue behind the spectral bound
-BOUND_MARGIN = 1.06
-BOUND_WORK = 300.0  # work of steps after which the spectral bound is renewed
-STOPPING_TOLERANCE = 0.4  # of rtol: the error that stopping early may leave
-FIRST_ESTIMATE_LOSS, FIRST_ESTIMATE_WORK = 2e-3, 1800.0  # relative loss, or work
-SLOWER = 0.3  # than at the last estimate: where the loss settles above zero, the next is due
-ESTIMATE_SHARE = 0.2  # of the work of the steps so far: what one estimate of the limit may cost
-MOTION = 1e6  # units of the tolerance: the part of its way that a step may err by, at most
-REMAINING_SHARE = 0.3  # of the way to the limit, the longest local error that a step may make
-MIN_ITERATIONS, MAX_ITERATIONS = 15, 5000  # of the linear solve of an estimate
 ALGEBRAIC_DECAY = 10.0  # sharpness times time: more where a flow has come to rest exponentially
-SCALE_CAP = 20.0  # of the way so far: the size at which errors are measured, at most
 ONE_SIDED_TOLERANCE = 1e-5  # of the sharpness on each side of a limit
 SHARPNESS_SLOPE = 0.25  # of the relative distance of two endpoints: a difference of their sharpness
-POLISH_SHARE = 0.5  # of the work of the steps so far: what it may cost to find the endpoint
 
 
 class FlowIntegrator:
-    """The flow at one tolerance: its state, its spectral bound, and its estimates of the limit.
-
-    Local errors are kept proportional to the length of a step (an error per unit step): the short
-    steps of the beginning cost little, and errors made there last as long as any. On a network of
-    tanh units this halved the error at equal work, against equal errors in all steps.
-    """
+    """The flow at one tolerance: its state, its spectral bound, and its estimates of the limit."""
 
     steps_again: Steps = staticmethod(rkc2_steps)
     remaining = inf  # the distance left to go, and the logarithm of the growth of perturbations,
@@ -74,16 +57,16 @@ class FlowIntegrator:
         budget: TaskWork,
         kernel_inverse: Callable[[], Array | None],
         eigenvector: Array | None,
-        control: StepControl,
+        options: IntegrationOptions,
     ):
-        self.problem, self.rtol, self.budget, self.control = problem, rtol, budget, control
+        self.problem, self.rtol, self.budget, self.options = problem, rtol, budget, options
         self.steps: list[tuple[float, float]] = []  # taken: their lengths, and bounds relied on
         self.kernel_inverse = kernel_inverse
         self.origin, self.eigenvector = w, eigenvector
         self.bound = self.work_since_bound = 0.0
         self.work_of_steps = 0.0
         self.estimates: list[LimitEstimate] = []
-        self.next_estimate_loss, self.next_estimate_work = -inf, FIRST_ESTIMATE_WORK
+        self.next_estimate_loss, self.next_estimate_work = -inf, options.search.first_work
         self.next_estimate_speed = 0.0
         # Not infinity, which JAX's debugging switches would take for a mistake.
         self.t_max = self.t_end = float(jnp.finfo(w.dtype).max)
@@ -128,7 +111,7 @@ class FlowIntegrator:
             ended = self._terminate(state)
             if ended is not None:
                 return ended
-            bound = BOUND_MARGIN * max(self.bound, 0.0)
+            bound = self.options.bound.margin * max(self.bound, 0.0)
             state = self._advance(state, tolerance)
             if (length := float(state.time - self.state.time)) > 0:
                 self.steps.append((length, bound))
@@ -142,8 +125,9 @@ class FlowIntegrator:
         step = 0.5 / self.bound if self.bound > 0 else 1.0
         self.state = start(self.problem, self.origin, step)
         self.budget.spend(COST.gradient)
-        self.next_estimate_loss = FIRST_ESTIMATE_LOSS * float(self.state.loss)
-        self.next_estimate_speed = FIRST_ESTIMATE_LOSS**0.5 * norm(self.state.velocity)
+        first_loss = self.options.search.first_loss
+        self.next_estimate_loss = first_loss * float(self.state.loss)
+        self.next_estimate_speed = first_loss**0.5 * norm(self.state.velocity)
         return True
 
     def _take_snapshot(self, state: FlowState) -> None:
@@ -188,7 +172,8 @@ class FlowIntegrator:
         is_new = bool(self.decades) and self.decades[-1].time == self.time
         if self.work_of_steps < EARLY * self.budget.most or not is_new:
             return 0.0
-        return forecast_by_moves(self.decades, STOPPING_TOLERANCE * self.rtol / SHARPNESS_SLOPE)
+        stopping = self.options.search.stopping * self.rtol
+        return forecast_by_moves(self.decades, stopping / SHARPNESS_SLOPE)
 
     def _sample_decade(self, state: FlowState) -> None:
         time = float(state.time)
@@ -213,7 +198,7 @@ class FlowIntegrator:
         if not np.isfinite(w).all():
             self.bound = nan
             return
-        pairs = self._eigenpairs(w, BOUND_TOLERANCE, self.eigenvector, 200)
+        pairs = self._eigenpairs(w, self.options.bound.tolerance, self.eigenvector, 200)
         self.bound = float(pairs.values[0] + pairs.residuals[0])
         self.work_since_bound = 0.0
         if isfinite(self.bound):
@@ -229,17 +214,14 @@ class FlowIntegrator:
     def _trial(self, state: FlowState, tolerance: float, t_end: float) -> Trial:
         size, step = self._scale(state), float(state.step)
         bound, moved = self._positive_bound(), step * norm(state.velocity)
-        # Close to a saddle, a small error is large beside what leads away from it.
-        atol = tolerance * max(10.0 * size, min(step * bound * size, MOTION * moved))
-        if self.estimates:  # errors as long as what is left to go would keep it from its limit
-            left = self.estimates[-1].limit.length
-            atol = min(atol, max(REMAINING_SHARE * left, tolerance * size))
-        return trial_step(self.problem, state, bound, atol, t_end, self.control)
+        left = self.estimates[-1].limit.length if self.estimates else inf
+        atol = self.options.errors.allowed(tolerance, size, step * bound, moved, left)
+        return trial_step(self.problem, state, bound, atol, t_end, self.options.control)
 
     def _positive_bound(self) -> float:
         """Return a bound for steps: any positive one will do where nothing curves upwards."""
         least: float = float(jnp.finfo(self.origin.dtype).tiny) ** 0.5
-        return BOUND_MARGIN * max(self.bound, least)
+        return self.options.bound.margin * max(self.bound, least)
 
     def _longest_step(self, bound: float) -> float:
         """Return the length of a step that takes all the work that is left."""
@@ -254,17 +236,16 @@ class FlowIntegrator:
         """Count the work of steps that ended at `w`, and renew the spectral bound when due."""
         self.work_since_bound += work
         self.count_work(work)
-        if self.work_since_bound > BOUND_WORK or is_bound_stale:
+        if self.work_since_bound > self.options.bound.lifetime or is_bound_stale:
             self._renew_bound(w)
 
     def _scale(self, state: FlowState) -> float:
-        """Return the size of the parameters as far as they take part: errors are relative to it.
-
-        An offset, or a parameter that the loss hardly knows, does not move.
-        """
+        """Return the size of the parameters as far as they take part: errors are relative to it."""
         speed = norm(state.velocity)
         way = distance(state.w, self.origin) + speed / max(abs(self.bound), 1e-300)
-        return min(max(norm(state.w), float(state.step) * speed), SCALE_CAP * way)
+        return min(
+            max(norm(state.w), float(state.step) * speed), self.options.errors.largest_size * way
+        )
 
     def _size(self, w: Array) -> float:
         return max(norm(w), norm(self.origin))
@@ -306,8 +287,9 @@ class FlowIntegrator:
         at = float(state.time), len(self.steps)
         estimate = LimitEstimate(*at, solver, work, limit, float(state.loss), pairs)
         self.next_estimate_loss = estimate.next_estimate_loss
-        self.next_estimate_work = 2 * self.work_of_steps + FIRST_ESTIMATE_WORK
-        self.next_estimate_speed = SLOWER * norm(state.velocity)
+        search = self.options.search
+        self.next_estimate_work = 2 * self.work_of_steps + search.first_work
+        self.next_estimate_speed = search.slower * norm(state.velocity)
         if pairs is None:
             return None
         error = max(map(estimate.error_from, self._useful_estimates), default=inf)
@@ -324,7 +306,8 @@ class FlowIntegrator:
         """Return the stationary point at an estimate, unless the sharpness there differs."""
         end = stationary_point_near(
             *(self.problem, estimate.limit, estimate.solver, estimate.sharpness),
-            *(min(POLISH_SHARE * self.work_of_steps, self.budget.left), self.budget.spend),
+            min(self.options.search.endpoint_share * self.work_of_steps, self.budget.left),
+            self.budget.spend,
         )
         if end is None:
             return None
@@ -384,17 +367,18 @@ class FlowIntegrator:
         return SHARPNESS_SLOPE * abs(limit.sharpness) / size if size > 0 else 0.0
 
     def _tolerated(self, sharpness: float) -> float:
-        return STOPPING_TOLERANCE * self.rtol * abs(sharpness)
+        return self.options.search.stopping * self.rtol * abs(sharpness)
 
     def _is_useful(self, limit: LinearizedLimit) -> bool:
         return limit.is_useful
 
     def _linearize(self, state: FlowState) -> tuple[LinearizedLimit, LinearizedSolver, float]:
-        tolerance = min(0.1, 800 * self.rtol)
-        affordable = MIN_ITERATIONS + 0.5 * ESTIMATE_SHARE * self.work_of_steps
+        tolerance, search = min(0.1, 800 * self.rtol), self.options.search
+        affordable = search.least_iterations + 0.5 * search.share * self.work_of_steps
         by_residuals = self.problem.is_least_squares and loses_all(state)
         solver = LinearizedSolver(by_residuals, self.kernel_inverse() if by_residuals else None)
-        most = int(min(affordable, MAX_ITERATIONS, self.budget.left / solver.work_of_iteration))
+        within_budget = self.budget.left / solver.work_of_iteration
+        most = int(min(affordable, search.most_iterations, within_budget))
         limit = solver.limit(
             self.problem, state.w, tolerance if by_residuals else tolerance / 10, most
         )

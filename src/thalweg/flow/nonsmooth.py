@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from thalweg.flow.integrate import BOUND_MARGIN, FlowIntegrator
+from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.limit_estimate import Limit, LimitEstimate
 from thalweg.flow.linearized_limit import LinearizedLimit
 from thalweg.flow.method import Request
@@ -54,9 +54,8 @@ class _NonsmoothIntegrator(FlowIntegrator):
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
         end, work = state, 0.0
-        least = float(jnp.finfo(state.w.dtype).tiny) ** 0.5
         for trial in range(TRIALS):
-            bound = BOUND_MARGIN * max(self.bound, least)
+            bound = self._positive_bound()
             end = _step(self.problem, state, tolerance / 4**trial, bound, self._longest_step(bound))
             work += stage_count(float(end.step), bound)
             if float(end.loss) <= MAX_RISE * float(state.loss):

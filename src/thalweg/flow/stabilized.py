@@ -7,6 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from thalweg.flow.integrate import FlowIntegrator
+from thalweg.flow.integration_options import (
+    IntegrationOptions,
+    LimitSearch,
+    LocalErrors,
+    SpectralBound,
+)
 from thalweg.flow.method import Request
 from thalweg.flow.shifted_limit import ShiftedIntegrator
 from thalweg.flow.solution import FlowSolution
@@ -35,12 +41,16 @@ class Stabilized:
     ----------
     ladder
         Local tolerances; the error bar is calibrated for the default.
-    control
-        The length of steps.
+    control, errors, bound, search
+        The length of steps, the local errors they may make, the spectral bound they rely on, and
+        when the limit is looked for.
     """
 
     ladder: Ladder = LADDER
     control: StepControl = field(default_factory=StepControl)
+    errors: LocalErrors = field(default_factory=LocalErrors)
+    bound: SpectralBound = field(default_factory=SpectralBound)
+    search: LimitSearch = field(default_factory=LimitSearch)
 
     name: ClassVar[str] = "stabilized"
 
@@ -48,7 +58,8 @@ class Stabilized:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
         finest = FINEST * float(jnp.finfo(w.dtype).eps)
         tolerances = self.ladder.tolerances(request.rtol, finest)
+        options = IntegrationOptions(self.control, self.errors, self.bound, self.search)
         pair = TolerancePair(
-            *(self.name, FlowIntegrator, tolerances, self.control), comparing=ShiftedIntegrator
+            *(self.name, FlowIntegrator, tolerances, options), comparing=ShiftedIntegrator
         )
         return solve(pair, problem, w, request)

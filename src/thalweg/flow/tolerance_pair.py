@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Array
 
 from thalweg.flow.integrate import FlowIntegrator
+from thalweg.flow.integration_options import IntegrationOptions
 from thalweg.flow.integrator_state import IntegratorState
 from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.linearized_limit import factor_kernel, kernel_cost
 from thalweg.flow.method import Request
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.flow.step_control import StepControl
 from thalweg.flow.step_record import StepRecordPair
 from thalweg.flow.work_budget import OutOfBudget, Stop, TaskWork, WorkBudget
 from thalweg.problems import FlatProblem
@@ -79,8 +79,8 @@ class TolerancePair:
         What integrates the flow at one tolerance.
     tolerances
         A coarse one, a fine one, and finer ones for when the error bar is too wide (`Ladder`).
-    control
-        How the length of a step follows from the error of the one before.
+    options
+        How the integrator goes about it.
     extrapolation, integration
         The parts of the difference between two tolerances that are added to the finer value, and
         taken as the error that this leaves. With a ratio `ρ` of the two errors the finer one is
@@ -93,7 +93,7 @@ class TolerancePair:
     name: str
     integrator: Callable[..., FlowIntegrator]
     tolerances: Sequence[float]
-    control: StepControl = field(default_factory=StepControl)
+    options: IntegrationOptions = field(default_factory=IntegrationOptions)
     extrapolation: float = 0.33
     integration: float = 0.33
     comparing: Callable[..., FlowIntegrator] | None = None
@@ -236,7 +236,7 @@ class _ToleranceRefinement:
 
     def _integrator(self, work: TaskWork, vector: Array | None) -> FlowIntegrator:
         flow = self.problem, self.w, self.budget.request.rtol, work
-        arguments = *flow, lambda: self.kernel_inverse, vector, self.pair.control
+        arguments = *flow, lambda: self.kernel_inverse, vector, self.pair.options
         if len(self.limits) == 1 and self.pair.comparing is not None:
             fine = self.limits[0]
             assert fine is not None
