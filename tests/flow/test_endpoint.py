@@ -9,10 +9,10 @@ from scipy.optimize import brentq
 
 import thalweg as tw
 from calibration import draw_case, make_reference, network
-from cases import RECURRENT, deep_linear, elman, recurrent, terms
+from cases import RECURRENT, deep_linear, elman, recurrent, scalar_network, terms
 from dense import hessian
 from marks import slow
-from thalweg.flow import Stabilized, Status
+from thalweg.flow import Exponential, ExponentialRosenbrock, Stabilized, Status
 from thalweg.problems import flatten
 
 
@@ -186,6 +186,18 @@ def test_a_loss_without_minimum_is_told(method):
     for loss in WITHOUT_MINIMUM:
         found = tw.gradient_flow_solution(loss, jnp.asarray([1.0, 1.0, 0.5]), method=method)
         assert found.status is Status.NO_MINIMISER_FOUND
+
+
+@pytest.mark.parametrize("method", [Stabilized(), Exponential(), ExponentialRosenbrock()])
+@pytest.mark.parametrize("distance", [1e-14, *slow(1e-12, 1e-11, 1e-8)])
+def test_a_start_next_to_a_minimum_has_settled(method, distance):
+    network, w = scalar_network()
+    minimum = tw.gradient_flow_solution(network, w).w
+    start = minimum + distance * jnp.arange(1.0, 1.0 + minimum.size)
+    found = tw.gradient_flow_solution(network, start, method=method)
+    assert found.converged
+    assert found.gradient_evaluations < 1000
+    assert covers(found, tw.gradient_flow_solution(network, start).sharpness)
 
 
 @pytest.mark.slow

@@ -275,7 +275,7 @@ class ExponentialIntegrator(FlowIntegrator):
         self.budget.spend(self.work.linearization)
 
     def _advance(self, state: FlowState, tolerance: float) -> FlowState:
-        atol = tolerance * self._scale(state)
+        atol = max(tolerance * self._scale(state), _rounding(state))
         linear = self.linearize(self.problem, state.w)
         with np.errstate(all="ignore"):
             limits = atol, min(atol, LEAST_ERROR * self._near(state)), self.t_end
@@ -293,7 +293,7 @@ class ExponentialIntegrator(FlowIntegrator):
 
     def _near(self, state: FlowState) -> float:
         """Return a distance from the limit that is as good as none."""
-        return DISTANCE_LEFT * self.rtol * self._scale(state)
+        return max(DISTANCE_LEFT * self.rtol * self._scale(state), _rounding(state))
 
     def _estimate_limit(self, state: FlowState) -> Limit | None:
         return None  # the steps themselves reach the limit
@@ -303,6 +303,10 @@ class ExponentialIntegrator(FlowIntegrator):
             return 0.0
         pace = forecast_by_pace(self.decades[-1], self.time, self.work_of_steps)
         return max(pace, forecast_by_decades(self.decades))
+
+
+def _rounding(state: FlowState) -> float:
+    return float(jnp.finfo(state.w.dtype).eps) * norm(state.w)
 
 
 def _remaining(linear: Linearization, state: FlowState) -> float:

@@ -189,8 +189,11 @@ class FlowIntegrator:
         record = self._step_record((Endpoint(len(self.steps), None, 0.0, state.w),), 0.0)
         pairs = self._sharpness_at(state.w)
         value = abs(float(pairs.values[0]))
-        # A minimum with less curvature than the inverse of the time is approached algebraically.
-        error = value if 0 < float(state.time) * value < ALGEBRAIC_DECAY else 0.0
+        # A minimum with less curvature than the inverse of the time is approached algebraically,
+        # unless the flow has begun next to it.
+        near = float(jnp.finfo(state.w.dtype).eps) ** 0.5 * self._size(state.w)
+        is_far = distance(state.w, self.origin) > near
+        error = value if is_far and float(state.time) * value < ALGEBRAIC_DECAY else 0.0
         limit = self._limit(state.w, float(state.loss), pairs, error, record)
         return self._classified(limit, state) or replace(limit, status=Status.SADDLE)
 
