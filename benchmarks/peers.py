@@ -203,7 +203,7 @@ def measure_own(hard, reference, budget):
     answers = [answer(hard, reference, budget, rtol) for rtol in reachable(reference)]
     entry["compile_seconds"] = sum(found.pop("compile_seconds") for found in answers)
     for found in answers:
-        if found["error"] <= found["setting"]:
+        if found["status"] == "CONVERGED" and found["error"] <= found["setting"]:
             entry["reached"][f"{found['setting']:g}"] = found
     entry["best_error"] = min(found["error"] for found in answers)
     entry["answers"] = answers
