@@ -28,6 +28,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.integrate import LSODA
 
 import thalweg as tw
+from machine import is_same_start
 from thalweg.models import mlp, mlp_init
 
 CASES = 240
@@ -37,7 +38,6 @@ MOST_PARAMETERS = 350
 
 TOLERANCES = (1e-9, 1e-11)  # of the reference, relative and local
 SECONDS = 20.0  # of processor time per reference
-SAME = 1e-6  # of the loss at the start: with more of a difference, the start is another
 LATEST = 1e12  # time: a flow that has not settled by then has no reference
 SETTLED = 1e-8  # relative: what may be left to go
 TRUSTED = 0.02  # of rtol: the uncertainty of a reference that is used
@@ -180,8 +180,8 @@ class Reference:
     start: float = nan
 
     def is_of(self, case):
-        """Whether it is of this start: descent at the edge amplifies how a machine rounds."""
-        return abs(loss_at_start(case) - self.start) <= SAME * abs(self.start)
+        """Whether it is of this start."""
+        return is_same_start(loss_at_start(case), self.start)
 
 
 def loss_at_start(case):

@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""What a measurement was made on, and whether a start is the same as on another machine."""
 
 import os
 import platform
@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+SAME = 1e-6  # of the loss at a start: with more of a difference, it is another
 PACKAGES = ("jax", "numpy", "scipy", "diffrax", "extensisq")
 
 
@@ -18,6 +19,11 @@ def machine():
         "python": platform.python_version(),
         **versions,
     }
+
+
+def is_same_start(loss, known):
+    """Whether two losses are of one start: descent at the edge amplifies how a machine rounds."""
+    return abs(loss - known) <= SAME * abs(known)
 
 
 def processor():

@@ -240,15 +240,18 @@ def run(flows, methods, budget, again):
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"flows": {}}
     results["machine"] = machine()
     for name in flows:
-        hard = FLOWS[name]()
-        reference = reference_of(name, hard, references) or {}
-        if "value" not in reference:
-            print(f"{name}: skipped, there is no reference of this start", flush=True)
+        if "value" not in references.get(name, {}):
+            print(f"{name}: skipped, there is no reference", flush=True)
             continue
-        known = results["flows"].setdefault(name, {"methods": {}})
+        known = results["flows"].get(name, {"methods": {}})
         missing = [method for method in methods if again or method not in known["methods"]]
         if not missing:
             continue
+        hard = FLOWS[name]()
+        if (reference := reference_of(name, hard, references)) is None:
+            print(f"{name}: skipped, its reference is of another start", flush=True)
+            continue
+        results["flows"][name] = known
         flow = Flow(hard.problem, hard.w)
         known["parameters"] = flow.size
         for method in missing:

@@ -15,9 +15,9 @@ import jax
 
 import thalweg as tw
 from hard_flows import FLOWS
+from machine import is_same_start
 
 REFERENCES = Path(__file__).with_name("references.json")
-SAME = 1e-6  # of the loss at the start
 
 
 def relative_error(value, known):
@@ -29,8 +29,8 @@ def relative_error(value, known):
 def reference_of(name, flow, references):
     """Return the reference of a flow, or nothing where there is none of this start."""
     known = references.get(name)
-    loss = float(flow.problem(flow.w))
-    return known if known and abs(loss - known["start"]) <= SAME * loss else None
+    is_known = known and is_same_start(float(flow.problem(flow.w)), known["start"])
+    return known if is_known else None
 
 
 def main():

@@ -111,7 +111,7 @@ class LimitSearch:
 
 @dataclass(frozen=True)
 class IntegrationOptions:
-    """All of them."""
+    """All that an integrator is told of how to go about it."""
 
     control: StepControl = field(default_factory=StepControl)
     errors: LocalErrors = field(default_factory=LocalErrors)
