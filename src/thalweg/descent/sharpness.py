@@ -19,6 +19,7 @@ from thalweg.flow.exponential import exponential_steps
 from thalweg.flow.exponential_rosenbrock import rosenbrock_steps
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.gradient_flow_solutions import gradient_flow_solutions
+from thalweg.flow.integration import ToleranceState
 from thalweg.flow.integrator_state import IntegratorState
 from thalweg.flow.limit_estimate import Limit, LimitEstimate
 from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
@@ -27,7 +28,6 @@ from thalweg.flow.runge_kutta4 import runge_kutta4_steps
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.step import FlowState, rkc2_steps
 from thalweg.flow.step_record import Endpoint, StepRecord, StepRecordPair
-from thalweg.flow.tolerance_pair import ToleranceState
 from thalweg.problems import COST, Problem
 
 

@@ -1,6 +1,5 @@
 """Integrate the flow at one tolerance until the sharpness at its limit is known."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from math import inf, isfinite, nan
 from typing import Any
@@ -15,7 +14,12 @@ from thalweg.flow.failure import is_unbounded, non_finite_status
 from thalweg.flow.integration_options import IntegrationOptions
 from thalweg.flow.integrator_state import LISTS, SCALARS, IntegratorState
 from thalweg.flow.limit_estimate import Limit, LimitEstimate
-from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
+from thalweg.flow.linearized_limit import (
+    LinearizedLimit,
+    LinearizedSolver,
+    factor_kernel,
+    kernel_cost,
+)
 from thalweg.flow.one_sided_sharpness import SharpnessRange, nearest_jump, one_sided_sharpness
 from thalweg.flow.rkc import length_of
 from thalweg.flow.saddle import leaves_saddle, lowest_curvature
@@ -48,6 +52,7 @@ class FlowIntegrator:
     remaining = inf  # the distance left to go, and the logarithm of the growth of perturbations,
     growth = 0.0  # where the method knows
     gives_up = True  # where the budget is forecast not to be enough
+    is_alone = True  # not to be compared with another one
 
     def __init__(
         self,
@@ -55,19 +60,19 @@ class FlowIntegrator:
         w: Array,
         rtol: float,
         budget: TaskWork,
-        kernel_inverse: Callable[[], Array | None],
         eigenvector: Array | None,
         options: IntegrationOptions,
     ):
         self.problem, self.rtol, self.budget, self.options = problem, rtol, budget, options
         self.steps: list[tuple[float, float]] = []  # taken: their lengths, and bounds relied on
-        self.kernel_inverse = kernel_inverse
+        self.kernel_inverse: Array | None = None
         self.origin, self.eigenvector = w, eigenvector
         self.bound = self.work_since_bound = 0.0
         self.work_of_steps = 0.0
         self.estimates: list[LimitEstimate] = []
         self.next_estimate_loss, self.next_estimate_work = -inf, options.search.first_work
         self.next_estimate_speed = 0.0
+        self.settled = 0  # the number of estimates when the flow was last asked to end
         # Not infinity, which JAX's debugging switches would take for a mistake.
         self.t_max = self.t_end = float(jnp.finfo(w.dtype).max)
         self.decades: list[DecadeSample] = []
@@ -78,6 +83,11 @@ class FlowIntegrator:
     def time(self) -> float:
         """The time that the flow has reached."""
         return 0.0 if self.state is None else float(self.state.time)
+
+    @property
+    def beside(self) -> LimitEstimate | None:
+        """The next estimate of another flow to be compared with, if there is one."""
+        return None
 
     def snapshot(self) -> IntegratorState | None:
         """Return the state before the last step; may be called at any time."""
@@ -96,8 +106,8 @@ class FlowIntegrator:
         self.estimates, self.decades = list(saved.estimates), list(saved.decades)
         self._take_snapshot(saved.state)
 
-    def integrate(self, tolerance: float) -> Limit:
-        """Integrate on from the current state until the flow ends.
+    def integrate(self, tolerance: float) -> Limit | None:
+        """Integrate on until the flow ends, or, `None`, to the next useful estimate of its limit.
 
         The local error of a step `h` is kept to `tolerance · h λ`, relative to the size of `w`.
         """
@@ -108,14 +118,48 @@ class FlowIntegrator:
         while True:
             self.state = state
             self._take_snapshot(state)
-            ended = self._terminate(state)
-            if ended is not None:
-                return ended
+            if not self._pauses(state):
+                ended = self._terminate(state)
+                if ended is not None or self._pauses(state):
+                    self._take_snapshot(state)
+                    return ended
             bound = self.options.bound.margin * max(self.bound, 0.0)
             state = self._advance(state, tolerance)
             if (length := float(state.time - self.state.time)) > 0:
                 self.steps.append((length, bound))
             self.budget.record(float(state.time), float(state.loss))
+
+    def _pauses(self, state: FlowState) -> bool:
+        """Whether the limit has just been estimated, so that the flow may be asked to settle."""
+        return bool(self._useful_estimates) and self.estimates[-1].time == float(state.time)
+
+    def agrees(self, part: float) -> bool:
+        """Whether the last estimates of the limit agree to a part of `rtol`, and may be the end."""
+        if self.state is None or self.settled == len(self.estimates):
+            return False
+        last = self.estimates[-1]
+        return self._pauses(self.state) and self._error_of(last) <= self._tolerated(last, part)
+
+    def settle(self) -> Limit | None:
+        """Return the limit at the last estimate, or `None` where there is none."""
+        assert self.state is not None
+        self.settled = len(self.estimates)
+        limit = self._limit_at(self.state, self.estimates[-1])
+        self._take_snapshot(self.state)
+        return limit
+
+    def estimated_limit(self) -> Limit | None:
+        """Return the limit as it was last estimated, if it was."""
+        if not (useful := self._useful_estimates):
+            return None
+        last = useful[-1]
+        assert last.pairs is not None
+        return self._limit(last.limit.w, last.limit.loss, last.pairs, self._error_of(last))
+
+    def _error_of(self, estimate: LimitEstimate) -> float:
+        """Return the error of the sharpness at an estimate, infinite where it is not known."""
+        earlier = [one for one in self._useful_estimates if one.time < estimate.time]
+        return max(map(estimate.error_from, earlier), default=inf)
 
     def _init(self) -> bool:
         """Find the first state; return whether it could be found."""
@@ -148,10 +192,8 @@ class FlowIntegrator:
             return self.failed_limit(Status.UNBOUNDED)
         if self._is_at_rest(state):
             return self._limit_at_rest(state)
-        if self._is_estimate_due(state):
-            limit = self._estimate_limit(state)
-            if limit is not None:
-                return limit
+        if self._is_estimate_due(state) and (limit := self._estimate_limit(state)) is not None:
+            return limit
         self._sample_decade(state)
         if diverges(self.decades):
             return self.failed_limit(Status.NO_MINIMISER_FOUND)
@@ -279,8 +321,10 @@ class FlowIntegrator:
         local_errors = 0.0 if self.state is None else float(self.state.errors)
         return Limit(w, *found, step_record=record, local_errors=local_errors)
 
-    def _step_record(self, endpoints: tuple[Endpoint, ...], stopping: float) -> StepRecord:
-        lengths, bounds = np.asarray(self.steps).reshape(-1, 2).T
+    def _step_record(
+        self, endpoints: tuple[Endpoint, ...], stopping: float, *further: tuple[float, float]
+    ) -> StepRecord:
+        lengths, bounds = np.asarray([*self.steps, *further]).reshape(-1, 2).T
         work = self.work_of_steps / max(lengths.size, 1)
         return StepRecord(self.steps_again, lengths, bounds, endpoints, stopping, work)
 
@@ -293,30 +337,27 @@ class FlowIntegrator:
         search = self.options.search
         self.next_estimate_work = 2 * self.work_of_steps + search.first_work
         self.next_estimate_speed = search.slower * norm(state.velocity)
-        if pairs is None:
-            return None
-        error = max(map(estimate.error_from, self._useful_estimates), default=inf)
-        self.estimates.append(estimate)
-        if error > self._tolerated(estimate.sharpness):
-            return None
-        return self._limit_at(state, estimate, error)
+        if pairs is not None:
+            self.estimates.append(estimate)
+        return None
 
     @property
     def _useful_estimates(self) -> list[LimitEstimate]:
         return [one for one in self.estimates if one.pairs is not None]
 
-    def _limit_at(self, state: FlowState, estimate: LimitEstimate, error: float) -> Limit | None:
+    def _limit_at(self, state: FlowState, estimate: LimitEstimate) -> Limit | None:
         """Return the stationary point at an estimate, unless the sharpness there differs."""
         end = stationary_point_near(
-            *(self.problem, estimate.limit, estimate.solver, estimate.sharpness),
+            *(self.problem, estimate.limit, estimate.solver, estimate.sharpness, self.rtol),
             min(self.options.search.endpoint_share * self.work_of_steps, self.budget.left),
             self.budget.spend,
         )
         if end is None:
             return None
         pairs = self._sharpness_at(end.w)
-        error = max(error, abs(float(pairs.values[0]) - estimate.sharpness))
-        if not error <= self._tolerated(estimate.sharpness):
+        change = abs(float(pairs.values[0]) - estimate.sharpness)
+        error = max(self._error_of(estimate), change)
+        if not error <= self._tolerated(estimate, self.options.search.stopping):
             return None
         return self._limit_by_estimate(state, estimate, end, pairs, error)
 
@@ -331,8 +372,7 @@ class FlowIntegrator:
         earlier = self._useful_estimates[-2]
         endpoints = (estimate.endpoint(), earlier.endpoint())
         record = self._step_record(endpoints, estimate.error_ratio(earlier))
-        limit = self._limit(end.w, float(end.loss), pairs, error, record)
-        return self._classified(replace(limit, estimates=tuple(self.estimates)), state)
+        return self._classified(self._limit(end.w, float(end.loss), pairs, error, record), state)
 
     def _classified(self, limit: Limit, state: FlowState) -> Limit | None:
         """Return the limit, as a saddle if it is one; `None` if the flow will leave that saddle.
@@ -369,8 +409,8 @@ class FlowIntegrator:
         size = self._size(limit.w)
         return SHARPNESS_SLOPE * abs(limit.sharpness) / size if size > 0 else 0.0
 
-    def _tolerated(self, sharpness: float) -> float:
-        return self.options.search.stopping * self.rtol * abs(sharpness)
+    def _tolerated(self, estimate: LimitEstimate, part: float) -> float:
+        return part * self.rtol * abs(estimate.sharpness)
 
     def _is_useful(self, limit: LinearizedLimit) -> bool:
         return limit.is_useful
@@ -379,7 +419,10 @@ class FlowIntegrator:
         tolerance, search = min(0.1, 800 * self.rtol), self.options.search
         affordable = search.least_iterations + 0.5 * search.share * self.work_of_steps
         by_residuals = self.problem.is_least_squares and loses_all(state)
-        solver = LinearizedSolver(by_residuals, self.kernel_inverse() if by_residuals else None)
+        if by_residuals and self.kernel_inverse is None:
+            self.kernel_inverse = factor_kernel(self.problem, state.w)
+            self.budget.spend(kernel_cost(self.kernel_inverse))
+        solver = LinearizedSolver(by_residuals, self.kernel_inverse if by_residuals else None)
         within_budget = self.budget.left / solver.work_of_iteration
         most = int(min(affordable, search.most_iterations, within_budget))
         limit = solver.limit(

@@ -29,6 +29,8 @@ class IntegratorState:
     next_estimate_speed: float
     remaining: float
     growth: float
+    settled: int
+    kernel_inverse: Array | None
     steps: NDArray[np.float64]
     estimates: list[LimitEstimate]
     decades: list[DecadeSample]
@@ -36,6 +38,7 @@ class IntegratorState:
 
 SCALARS = (
     *("eigenvector", "bound", "work_since_bound", "work_of_steps"),
-    *("next_estimate_loss", "next_estimate_work", "next_estimate_speed", "remaining", "growth"),
+    *("next_estimate_loss", "next_estimate_work", "next_estimate_speed"),
+    *("remaining", "growth", "settled", "kernel_inverse"),
 )
 LISTS = ("steps", "estimates", "decades")  # which only grow

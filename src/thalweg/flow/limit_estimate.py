@@ -1,6 +1,6 @@
 """The limit of a flow: estimated by that of the linearised flow, or reached, at rest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite, nan
 
 from jaxtyping import Array
@@ -18,8 +18,8 @@ class Limit:
     `error` bounds what is missing from stopping early and from the eigensolver, not the error of
     the integration; `local_errors` is the sum of those of its steps (`FlowState.errors`). `status`
     is `None` at a minimum; then `step_record` says how it was reached. `detail` is what else is to
-    be said of how it ended. `estimates` are those of it on the way; one that is known by its
-    distance from another has the endpoint that is `beside` it.
+    be said of how it ended. One that is known by its distance from another flow's, on the way, has
+    the estimate of that which is `beside` it.
     """
 
     w: Array
@@ -30,9 +30,15 @@ class Limit:
     status: Status | None = None
     step_record: StepRecord | None = None
     detail: str = ""
-    estimates: tuple["LimitEstimate", ...] = ()
-    beside: Endpoint | None = None
+    beside: "LimitEstimate | None" = None
     local_errors: float = 0.0
+
+    def shifted_to(self, other: "Limit") -> "Limit":
+        """Return the limit as far from `other`'s as it is from the estimate beside it."""
+        if self.beside is None:
+            return self
+        sharpness = other.sharpness + (self.sharpness - self.beside.sharpness)
+        return replace(self, sharpness=sharpness, w=other.w + (self.w - self.beside.limit.w))
 
 
 @dataclass(frozen=True)

@@ -75,12 +75,11 @@ class _NonsmoothIntegrator(FlowIntegrator):
         # With kinks on the way the linear model predicts no loss.
         return limit.solved and isfinite(limit.loss)
 
-    def _limit_at(self, state: FlowState, estimate: LimitEstimate, error: float) -> Limit | None:
+    def _limit_at(self, state: FlowState, estimate: LimitEstimate) -> Limit | None:
         # Between kinks, neither gradient nor curvature says anything of the loss beyond them.
-        assert estimate.pairs is not None
         if estimate.solver.by_residuals and estimate.limit.loss > NEAR_ZERO * estimate.loss:
             return None
-        return self._limit(estimate.limit.w, estimate.limit.loss, estimate.pairs, error)
+        return self.estimated_limit()
 
     def one_sided_range(self, w: Array) -> SharpnessRange | None:
         return None  # computed wherever such a flow ends

@@ -21,36 +21,58 @@ LARGE, SETTLED = 4.0, 0.25  # and of a shift of more than that, which asks for f
 class ShiftedIntegrator(FlowIntegrator):
     """Follows a flow to where the shift of its limit, from that of a finer tolerance, is known.
 
-    `fine` is the finer limit. The one returned is as far from it as their estimates are from each
-    other; its `error` is that of the shift alone.
+    `fine` follows the same flow at that tolerance. The limit returned is an estimate, and its
+    `error` that of the shift from the estimate beside it alone (`Limit.shifted_to`).
     """
 
     tolerance: float
+    is_alone = False  # until the other flow has ended: then this one goes on to its own limit
 
-    def __init__(self, fine: Limit, *arguments: Any):
+    def __init__(self, fine: FlowIntegrator, *arguments: Any):
         super().__init__(*arguments)
-        self.fine = fine
+        self.fine, self.begun, self.uncompared = fine, 0.0, 0
+
+    def take_over(self, coarse: FlowIntegrator) -> None:
+        """Begin where a flow at this tolerance stands, whose estimates are not to be compared."""
+        if (saved := coarse.snapshot()) is not None:
+            self.restore(replace(saved, spent=0.0))
+            self.begun, self.uncompared = float(saved.state.time), len(saved.estimates)
 
     @property
-    def _beside(self) -> LimitEstimate | None:
-        """The next estimate to be compared with, if there is one."""
-        return next(iter(self.fine.estimates[len(self.estimates) :]), None)
+    def _compared(self) -> list[tuple[LimitEstimate, LimitEstimate]]:
+        """The estimates so far, and those of the other flow at the same times."""
+        return list(zip(self.estimates[self.uncompared :], self._besides, strict=False))
 
-    def integrate(self, tolerance: float) -> Limit:
-        """Integrate on until the shift is known, or the flow ends; as `FlowIntegrator` does."""
+    @property
+    def _besides(self) -> list[LimitEstimate]:
+        return [one for one in self.fine.estimates if one.time > self.begun]
+
+    @property
+    def beside(self) -> LimitEstimate | None:
+        """As for `FlowIntegrator`: an estimate of the finer flow."""
+        return next(iter(self._besides[len(self._compared) :]), None)
+
+    def integrate(self, tolerance: float) -> Limit | None:
+        """Integrate on until the shift is known, or the flow ends, or there is no estimate beside.
+
+        As `FlowIntegrator` does once this one is alone.
+        """
         self.tolerance = tolerance
         return super().integrate(tolerance)
 
+    def _pauses(self, state: FlowState) -> bool:
+        return super()._pauses(state) if self.is_alone else self.beside is None
+
     def _is_estimate_due(self, state: FlowState) -> bool:
-        if self._beside is None:
+        if (beside := self.beside) is None:
             return super()._is_estimate_due(state)
-        return float(state.time) + float(state.step) >= self._beside.time
+        return float(state.time) + float(state.step) >= beside.time
 
     def _estimate_limit(self, state: FlowState) -> Limit | None:
-        if self._beside is None:
+        if self.beside is None:
             return super()._estimate_limit(state)  # whatever the other flow has come to
         limit = None
-        while limit is None and (beside := self._beside) is not None:
+        while limit is None and (beside := self.beside) is not None:
             if not self._is_estimate_due(state):
                 break
             # A step aside: were its own steps cut there, they would be as short as the finer ones.
@@ -59,11 +81,11 @@ class ShiftedIntegrator(FlowIntegrator):
             self.t_end = self.t_max if trial.taken else beside.time
             if not trial.taken:
                 break
-            limit = self._compared(state, trial.state, beside)
+            limit = self._compare(state, trial.state, beside)
         return limit
 
-    def _compared(self, state: FlowState, there: FlowState, beside: LimitEstimate) -> Limit | None:
-        """Return the shifted limit, if a comparison `there`, a step from `state`, tells it."""
+    def _compare(self, state: FlowState, there: FlowState, beside: LimitEstimate) -> Limit | None:
+        """Return the limit, if a comparison `there`, a step from `state`, tells its shift."""
         solver = beside.solver
         limit, work = solver(self.problem, there.w), solver.work_of(beside.limit)
         self.budget.spend(work)
@@ -72,31 +94,25 @@ class ShiftedIntegrator(FlowIntegrator):
         own = LimitEstimate(*at, solver, work, limit, loss, pairs)
         self.estimates.append(own)
         shift, error = own.sharpness - beside.sharpness, self._error_of_shift()
-        wanted = self.rtol * abs(self.fine.sharpness)
+        wanted = self.rtol * abs(beside.sharpness)
         known = SETTLED * abs(shift) if abs(shift) > LARGE * wanted else NEGLIGIBLE * wanted
-        if not error <= known:
+        if pairs is None or not error <= known:
             return None
-        self.steps.append((beside.time - float(state.time), self._positive_bound()))
-        return self._shifted(own, beside, shift, error)
+        aside = beside.time - float(state.time), self._positive_bound()
+        record = self._step_record((own.endpoint(),), 0.0, aside)
+        found = self._limit(limit.w, limit.loss, pairs, error + beside.residual, record)
+        return replace(found, beside=beside)
 
-    def _limit_at(self, state: FlowState, estimate: LimitEstimate, error: float) -> Limit | None:
+    def _limit_at(self, state: FlowState, estimate: LimitEstimate) -> Limit | None:
         # A drift beyond it is in the difference to the other limit, which is a stationary point.
         assert estimate.pairs is not None
+        error = self._error_of(estimate)
         return self._limit_by_estimate(state, estimate, estimate.limit, estimate.pairs, error)
 
     def _error_of_shift(self) -> float:
         """Return by how much the shift has changed since estimates that were half as good."""
-        compared = list(zip(self.estimates, self.fine.estimates, strict=False))
+        compared = self._compared
         shifts = [own.sharpness - beside.sharpness for own, beside in compared]
         ratios = [compared[-1][1].error_ratio(beside) for _, beside in compared]
         before = [shift for shift, ratio in zip(shifts, ratios, strict=True) if ratio < inf]
         return abs(shifts[-1] - before[-1]) if before else inf
-
-    def _shifted(
-        self, own: LimitEstimate, beside: LimitEstimate, shift: float, error: float
-    ) -> Limit:
-        assert own.pairs is not None
-        record = self._step_record((own.endpoint(),), 0.0)
-        sharpness, w = self.fine.sharpness + shift, self.fine.w + (own.limit.w - beside.limit.w)
-        limit = self._limit(w, own.limit.loss, own.pairs, error + beside.residual, record)
-        return replace(limit, sharpness=sharpness, beside=beside.endpoint())

@@ -20,7 +20,7 @@ from thalweg.flow.step_control import StepControl
 from thalweg.flow.tolerance_pair import Ladder, TolerancePair, solve
 from thalweg.problems import FlatProblem
 
-LADDER = Ladder(1.15e-3)
+LADDER = Ladder(1e-3)
 FINEST = 0.1  # in units of the rounding unit: below it nothing is gained
 
 

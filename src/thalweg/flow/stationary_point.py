@@ -23,6 +23,7 @@ TOLERANCE = 1e-2  # of each
 GAIN = 0.5  # by which each must reduce the gradient
 MORE = 5  # times the iterations of the limit itself: beyond, its preconditioner misleads
 VANISHING = 16.0  # units of rounding of the gradient
+DRIFT = 0.03  # of the accuracy: the length of a drift, relative to the parameters, not looked for
 
 
 class GradientNorm(NamedTuple):
@@ -32,9 +33,14 @@ class GradientNorm(NamedTuple):
     rounding: float
 
     @property
+    def least(self) -> float:
+        """The least norm of a gradient that can be told from rounding."""
+        return VANISHING * self.rounding
+
+    @property
     def vanishes(self) -> bool:
         """Whether nothing is left of the gradient but rounding."""
-        return self.norm <= VANISHING * self.rounding
+        return self.norm <= self.least
 
 
 def gradient_norm(problem: FlatProblem, w: Array, sharpness: float) -> GradientNorm:
@@ -52,6 +58,7 @@ def stationary_point_near(
     limit: LinearizedLimit,
     solver: LinearizedSolver,
     sharpness: float,
+    rtol: float,
     work: float,
     spend: Callable[[float], None],
 ) -> LinearizedLimit | None:
@@ -59,11 +66,18 @@ def stationary_point_near(
 
     Linearised limits are taken one after the other, each from where the one before has led, as long
     as they reduce the gradient and `work`, in units of one gradient, allows.
+
+    A drift of length `ℓ` at the rate `μ` has the gradient `μ ℓ` and loses `½ μ ℓ²`: once residuals
+    that can all vanish have less to lose than `½ g ℓ`, none of that length is left that a gradient
+    down to `g` would show, and the point is as good as stationary.
     """
+    drift = DRIFT * rtol * norm(limit.w)
     gradient = gradient_norm(problem, limit.w, sharpness)
     spend(3 * COST.gradient)
     for _ in range(ROUNDS):
         if gradient.vanishes:
+            return limit
+        if solver.by_residuals and limit.loss <= 0.5 * gradient.least * drift:
             return limit
         most = int(work / solver.work_of_iteration)
         if most < 1:

@@ -2,29 +2,34 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from math import inf, nan
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from thalweg.flow.integrate import FlowIntegrator
+from thalweg.flow.integration import Integration, ToleranceState
 from thalweg.flow.integration_options import IntegrationOptions
-from thalweg.flow.integrator_state import IntegratorState
 from thalweg.flow.limit_estimate import Limit
-from thalweg.flow.linearized_limit import factor_kernel, kernel_cost
 from thalweg.flow.method import Request
+from thalweg.flow.one_sided_sharpness import nearest_jump
+from thalweg.flow.shifted_limit import ShiftedIntegrator
 from thalweg.flow.solution import FlowSolution, Status
 from thalweg.flow.step_record import StepRecordPair
-from thalweg.flow.work_budget import OutOfBudget, Stop, TaskWork, WorkBudget
+from thalweg.flow.work_budget import OutOfBudget, Stop, WorkBudget
 from thalweg.problems import FlatProblem
 from thalweg.problems.programs import distance
 
 FLOOR = 1e-3  # of rtol: an error bar is never narrower, however well two integrations agree
 ROUNDING = 400.0  # units of rounding per root of the number of gradients
 SAFETY_FACTOR = 5.0  # by which error bars are widened where they stay within rtol
-COARSER = 6.0  # by which the error of the integration grows with the next coarser tolerances
+FILLED = 0.95  # of rtol: what error bars are widened to, at most
+LEAST_ROOM = (
+    0.15  # of rtol: what errors of the integration have to leave for that of stopping early
+)
+COARSER = 5.0  # by which the error of the integration grows with the next coarser tolerances
 PERSISTING = 0.25  # of the sum of local errors: the distance of two integrations, at least
 RANGE_SAFETY_FACTOR = 2.0  # by which one-sided ranges are widened
 EXPECTED = 3500.0  # gradient evaluations, for progress displays only
@@ -86,8 +91,8 @@ class TolerancePair:
         taken as the error that this leaves. With a ratio `ρ` of the two errors the finer one is
         `1/(ρ - 1)` of the difference: by default for ratios near 4.
     comparing
-        What follows the flow at the coarse tolerance, for a comparison with the fine one's limit,
-        its first argument, which has been estimated on the way; left out, `integrator` does.
+        What follows the flow at the coarse tolerance to a comparison with the fine one, its first
+        argument, on the way; left out, `integrator` follows it to its own limit.
     """
 
     name: str
@@ -96,7 +101,7 @@ class TolerancePair:
     options: IntegrationOptions = field(default_factory=IntegrationOptions)
     extrapolation: float = 0.33
     integration: float = 0.33
-    comparing: Callable[..., FlowIntegrator] | None = None
+    comparing: Callable[..., ShiftedIntegrator] | None = None
 
 
 def solve(pair: TolerancePair, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
@@ -125,19 +130,6 @@ def solve(pair: TolerancePair, problem: FlatProblem, w: Array, request: Request)
     )
 
 
-@dataclass(frozen=True)
-class ToleranceState:
-    """How far the flow has been integrated at one tolerance.
-
-    `state` is that before the last step; `limit` is the end, `None` where it was not reached.
-    `spent` is all work for it.
-    """
-
-    spent: float
-    state: IntegratorState | None
-    limit: Limit | None
-
-
 class _ToleranceRefinement:
     """The solves at ever finer tolerances; it keeps the best answer for an interruption."""
 
@@ -145,8 +137,7 @@ class _ToleranceRefinement:
         self.pair, self.problem, self.w, self.budget = pair, problem, w, budget
         self.best: Limit | None = None
         self.step_records: StepRecordPair | None = None
-        self.integrators: list[FlowIntegrator] = []
-        self.limits: list[Limit | None] = []
+        self.integrations: list[Integration] = []
         self.before: Sequence[ToleranceState] = budget.request.standing or ()
         known = budget.request.previous
         most = len(pair.tolerances) - 2
@@ -154,41 +145,98 @@ class _ToleranceRefinement:
 
     def states(self) -> list[ToleranceState]:
         """Return how far the flow has been integrated at each tolerance so far."""
-        return list(map(_tolerance_state, self.integrators, self.limits))
-
-    @cached_property
-    def kernel_inverse(self) -> Array | None:
-        """The preconditioner of linear solves in residual space, for who needs one."""
-        inverse = factor_kernel(self.problem, self.w)
-        self.budget.spend(kernel_cost(inverse))
-        return inverse
+        return [one.standing() for one in self.integrations]
 
     def refine(self, vector: Array | None) -> tuple[Limit, Status]:
-        coarsest, fine, *finer = self.pair.tolerances[self.too_coarse :]
-        limit = self._integrate(fine, vector)
-        if limit.status not in (None, Status.SADDLE):
-            return limit, limit.status
-        last = self._integrate(coarsest, limit.eigenvector)
-        for tolerance in (*finer, None):
+        coarsest, *finer = self.pair.tolerances[self.too_coarse :]
+        before: Integration | None = None
+        for tolerance in finer:
+            is_finest = tolerance == finer[-1]
+            fine = self._begin(tolerance, vector)
+            coarse = self._follow(fine, before, coarsest, is_finest)
+            limit = fine.latest
+            assert limit is not None
+            last = coarse.limit.shifted_to(limit) if coarse and coarse.limit else limit
             if limit.status is last.status is Status.SADDLE:
                 return self._extrapolated(limit, last), Status.SADDLE
             for one in (limit, last):
                 if one.status is not None:
                     return one, one.status
-            if (sides := self._set_valued_limit(limit, last)) is not None:
+            has_settled = fine.limit is not None
+            if has_settled and (sides := self._set_valued_limit(limit, last)) is not None:
                 return sides, Status.SET_VALUED
             self.best = best = self._extrapolated(limit, last)
-            self.step_records = self._step_record_pair(last, limit)
-            if self._is_accurate(best) or tolerance is None:
-                break
-            rtol = self.budget.request.rtol
-            if self._rounding() > rtol or limit.error > rtol * abs(limit.sharpness):
-                break  # which finer steps would not change
-            last, limit = limit, self._integrate(tolerance, limit.eigenvector)
+            if has_settled:
+                self.step_records = self._step_record_pair(last, limit)
+                if self._is_accurate(best) or is_finest or not self._would_finer_do(limit):
+                    break
+            vector, before = limit.eigenvector, fine
             self.too_coarse += 1
+        assert limit is not None
         if self.too_coarse and self._would_coarser_do(limit, last):
             self.too_coarse -= 1
         return best, Status.CONVERGED if self._is_accurate(best) else Status.INACCURATE
+
+    def _follow(
+        self, fine: Integration, before: Integration | None, coarsest: float, is_finest: bool
+    ) -> Integration | None:
+        """Follow the flow to its limits at two tolerances, and return the coarser integration.
+
+        At each estimate of the finer limit the coarser flow catches up, so that the difference is
+        known as early as can be. Where it is too large, the finer one is left where it is, and will
+        be the coarser one of the next two; where it is small, it says how well limits must agree.
+        """
+        coarse = before if before is not None and before.limit is not None else None
+        usual = self.pair.options.search.stopping
+        while True:
+            if coarse is None and self._is_coarser_due(fine):
+                coarse = self._begin_coarser(fine, before, coarsest)
+            if coarse is not None and coarse.limit is None and coarse.integrator.beside is not None:
+                coarse.go_on(usual)
+            elif fine.limit is None:
+                room = self._room(fine, coarse)
+                if room < LEAST_ROOM and not is_finest and self._is_smooth_at(fine):
+                    return coarse
+                is_lost = fine.go_on(usual, room if room >= LEAST_ROOM else inf)
+                if is_lost and coarse is not None and coarse.limit and coarse.limit.beside:
+                    coarse.limit = None  # as far from what is no limit
+            elif coarse is not None and coarse.limit is None:
+                coarse.integrator.is_alone = True
+                coarse.go_on(usual)
+            elif coarse is not None:
+                return coarse
+            if fine.has_failed or (coarse is not None and coarse.has_failed):
+                return coarse
+            self.budget.report()
+
+    def _is_coarser_due(self, fine: Integration) -> bool:
+        compares = self.pair.comparing is not None
+        return fine.limit is not None or (compares and fine.latest is not None)
+
+    def _room(self, fine: Integration, coarse: Integration | None) -> float:
+        """Return the error that stopping early may add, in units of `rtol`: all, if not known."""
+        limit = fine.latest
+        if coarse is None or coarse.limit is None or coarse.limit.beside is None:
+            return inf
+        assert limit is not None
+        last = coarse.limit.shifted_to(limit)
+        most = self.budget.request.rtol * abs(limit.sharpness)
+        errors = sum(self._errors(replace(limit, error=0.0), last))
+        return 1 - errors / most if most > 0 else inf
+
+    def _is_smooth_at(self, fine: Integration) -> bool:
+        """Whether finer steps would help: neither rounding nor jumps of the curvature limit it."""
+        limit = fine.latest
+        if limit is None or self._rounding() > self.budget.request.rtol:
+            return False
+        distance, work = nearest_jump(self.problem, limit.w)
+        self.budget.spend(work)
+        return distance == inf
+
+    def _would_finer_do(self, limit: Limit) -> bool:
+        """Whether finer steps would change anything about the error of this limit."""
+        rtol = self.budget.request.rtol
+        return self._rounding() <= rtol and limit.error <= rtol * abs(limit.sharpness)
 
     def _set_valued_limit(self, fine: Limit, coarse: Limit) -> Limit | None:
         """Return the highest sharpness beside a limit where curvature jumps, the bar for all sides.
@@ -196,7 +244,7 @@ class _ToleranceRefinement:
         At the edge of a flat minimum, the highest is that of the side that the flow comes from.
         `None` where nothing jumps, or all sides are alike.
         """
-        beside = self.integrators[-1].one_sided_range(fine.w)
+        beside = self.integrations[-1].integrator.one_sided_range(fine.w)
         if beside is None:
             return None
         if beside.highest - beside.lowest <= 0.1 * self.budget.request.rtol * abs(beside.highest):
@@ -210,39 +258,40 @@ class _ToleranceRefinement:
         if coarse.step_record is None or fine.step_record is None:
             return None
         record = fine.step_record
-        beside = coarse.beside or record.endpoints[0]
+        beside = coarse.beside.endpoint() if coarse.beside else record.endpoints[0]
         if beside.steps not in [endpoint.steps for endpoint in record.endpoints]:
             record = replace(record, endpoints=(*record.endpoints, beside))
         parts = self.pair.extrapolation, self.pair.integration
         return StepRecordPair(coarse.step_record, record, beside.steps, *parts)
 
-    def _integrate(self, tolerance: float, vector: Array | None) -> Limit:
-        number, work = len(self.integrators), self.budget.add_task()
-        integrator = self._integrator(work, vector)
+    def _begin(self, tolerance: float, vector: Array | None) -> Integration:
+        return self._add(self.pair.integrator(*self._arguments(vector)), tolerance)
+
+    def _begin_coarser(
+        self, fine: Integration, before: Integration | None, coarsest: float
+    ) -> Integration:
+        limit = fine.latest
+        assert limit is not None
+        tolerance = coarsest if before is None else before.tolerance
+        if self.pair.comparing is None:
+            return self._begin(tolerance, limit.eigenvector)
+        integrator = self.pair.comparing(fine.integrator, *self._arguments(limit.eigenvector))
+        if before is not None:
+            integrator.take_over(before.integrator)
+        return self._add(integrator, tolerance)
+
+    def _arguments(self, vector: Array | None) -> tuple[Any, ...]:
+        flow = self.problem, self.w, self.budget.request.rtol, self.budget.add_task()
+        return *flow, vector, self.pair.options
+
+    def _add(self, integrator: FlowIntegrator, tolerance: float) -> Integration:
+        number = len(self.integrations)
         # What settles at one tolerance does at the next; forecasts are for the usual ones.
         integrator.gives_up &= number == self.too_coarse == 0
-        self.integrators.append(integrator)
-        self.limits.append(None)
+        self.integrations.append(Integration(integrator, tolerance))
         if number < len(self.before):
-            known = self.before[number]
-            if known.state is not None:
-                integrator.restore(known.state)
-            if known.limit is not None:
-                self.limits[number], work.spent = known.limit, known.spent
-                return known.limit
-        self.limits[number] = limit = integrator.integrate(tolerance)
-        self.budget.report()
-        return limit
-
-    def _integrator(self, work: TaskWork, vector: Array | None) -> FlowIntegrator:
-        flow = self.problem, self.w, self.budget.request.rtol, work
-        arguments = *flow, lambda: self.kernel_inverse, vector, self.pair.options
-        if len(self.limits) == 1 and self.pair.comparing is not None:
-            fine = self.limits[0]
-            assert fine is not None
-            if fine.status is None and fine.estimates:
-                return self.pair.comparing(fine, *arguments)
-        return self.pair.integrator(*arguments)
+            self.integrations[number].restore(self.before[number])
+        return self.integrations[number]
 
     def _is_accurate(self, limit: Limit) -> bool:
         return limit.error <= self.budget.request.rtol * abs(limit.sharpness)
@@ -250,27 +299,27 @@ class _ToleranceRefinement:
     def _rounding(self) -> float:
         """Return the relative error by rounding: gradients' errors add up like a random walk."""
         unit = float(jnp.finfo(self.w.dtype).eps)
-        root: float = max(self.integrators[0].work_of_steps, 1.0) ** 0.5
+        root: float = max(self.integrations[0].integrator.work_of_steps, 1.0) ** 0.5
         return ROUNDING * unit * root
 
     def _floor(self, sharpness: float) -> float:
-        work, rtol = self.integrators[0].work_of_steps, self.budget.request.rtol
+        work, rtol = self.integrations[0].integrator.work_of_steps, self.budget.request.rtol
         return max(FLOOR * rtol if work else 0.0, self._rounding()) * abs(sharpness)
 
     def best_known(self, status: Status) -> Limit:
         if self.best is not None:
             return self.best
-        if self.limits and (fine := self.limits[0]) is not None:
+        if self.integrations and (fine := self.integrations[0].limit) is not None:
             return replace(fine, error=inf)
-        if self.integrators:
-            return max(self.integrators, key=lambda one: one.time).failed_limit(status)
+        if integrators := [one.integrator for one in self.integrations]:
+            return max(integrators, key=lambda one: one.time).failed_limit(status)
         return Limit(self.w, nan, inf, float(self.problem(self.w)), None, status=status)
 
     def _extrapolated(self, fine: Limit, coarse: Limit) -> Limit:
         scale, rtol = abs(fine.sharpness), self.budget.request.rtol
         error = sum(self._errors(fine, coarse))
         # The estimates rest on assumptions: they are widened where there is room for it.
-        error = max(error, min(SAFETY_FACTOR * error, 0.95 * rtol * scale))
+        error = max(error, min(SAFETY_FACTOR * error, FILLED * rtol * scale))
         value = fine.sharpness + self.pair.extrapolation * (fine.sharpness - coarse.sharpness)
         return replace(fine, sharpness=value, error=error)
 
@@ -279,22 +328,16 @@ class _ToleranceRefinement:
         # A difference of two numbers may be small by accident, the distance of two vectors hardly;
         # and where both vectors are off by the same, the errors of the steps still add up.
         apart = max(distance(fine.w, coarse.w), PERSISTING * fine.local_errors)
-        apart *= self.integrators[-1].slope_of_sharpness(fine) if apart > 0 else 0.0
+        apart *= self.integrations[-1].integrator.slope_of_sharpness(fine) if apart > 0 else 0.0
         difference_seen = max(abs(fine.sharpness - coarse.sharpness), apart)
         stopping = fine.error + self.pair.extrapolation * coarse.error
         return self.pair.integration * difference_seen, stopping + self._floor(fine.sharpness)
 
     def _would_coarser_do(self, fine: Limit, coarse: Limit) -> bool:
         """Whether the bar would be narrow enough even if both tolerances were a step coarser."""
-        integration, rest = self._errors(fine, coarse)
+        integration, _ = self._errors(fine, coarse)
         most = self.budget.request.rtol * abs(fine.sharpness)
-        return COARSER * integration + rest <= most
-
-
-def _tolerance_state(integrator: FlowIntegrator, limit: Limit | None) -> ToleranceState:
-    state = integrator.snapshot()
-    spent = integrator.budget.spent if limit is not None else state.spent if state else 0.0
-    return ToleranceState(spent, state, limit)
+        return COARSER * integration <= (1 - LEAST_ROOM) * most
 
 
 def _eigenvector(previous: FlowSolution | None, w: Array) -> Array | None:

@@ -88,16 +88,21 @@ class _LevelIntegrator(FlowIntegrator):
     before: FlowState | None = None
     gives_up = False  # the level is reached long before the flow settles, if at all
 
-    def integrate(self, tolerance: float) -> Limit:
+    def integrate(self, tolerance: float) -> Limit | None:
         self.tolerance = tolerance
         return super().integrate(tolerance)
+
+    def settle(self) -> Limit | None:
+        return self._above(super().settle())
 
     def _terminate(self, state: FlowState) -> Limit | None:
         if float(state.loss) <= self.level and self.before is not None:
             state = self._locate_crossing(self.before, state)
             return self._limit(state.w, float(state.loss), self._sharpness_at(state.w), 0.0)
         self.before = state
-        limit = super()._terminate(state)
+        return self._above(super()._terminate(state))
+
+    def _above(self, limit: Limit | None) -> Limit | None:
         if limit is None or limit.status in (Status.NON_FINITE, Status.NON_FINITE_HESSIAN):
             return limit
         if limit.status is None and limit.loss > self.level:
