@@ -5,8 +5,9 @@
 from `rkc.py` (the diffrax solver), `step.py` (a trial step of it), `step_control.py` (the length of
 the next), `integrate.py` (the flow at one tolerance, by the choices of `integration_options.py`),
 `linearized_limit.py` (where the linearised flow ends), `limit_estimate.py` (what is known of a
-limit), `stationary_point.py` (the one next to it), `tolerance_pair.py` (two tolerances make an
-error bar) and `step_record.py` (the steps taken), by which `difference.py` compares neighbours.
+limit), `stationary_point.py` (the one next to it), `integration.py` and `shifted_limit.py` (the
+finer and the coarser one of two integrations), `tolerance_pair.py` (which make an error bar) and
+`step_record.py` (the steps taken), by which `difference.py` compares neighbours.
 `gradient_flow_solutions.py` follows many flows. What a flow can come to instead of a minimum:
 `saddle.py`, `diverging_flow.py`, `failure.py`, `one_sided_sharpness.py`; `gradient_jumps.py` tells
 kinks beforehand.

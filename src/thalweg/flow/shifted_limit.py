@@ -1,9 +1,9 @@
 """How far the limit of a flow is shifted by integrating it at a coarser tolerance.
 
 Errors of integration are made early, while the loss falls; the long way from there to the limit is
-much the same for both. So only the finer integration goes to the limit. The coarser one ends where
-the difference is known: linearised limits, taken at the same times and by as many iterations, share
-what is missing from stopping early.
+much the same for both. So only the finer integration goes to the limit. The coarser one follows it
+from estimate to estimate of that limit, and ends where the difference is known: linearised limits,
+taken at the same times and by as many iterations, share what is missing from stopping early.
 """
 
 from dataclasses import replace

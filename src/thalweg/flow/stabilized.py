@@ -35,7 +35,8 @@ class Stabilized:
     more), of the change of the sharpness between linearised limits taken one after the other (the
     stopping error), of the residual of the eigenpair, and of rounding; it is widened up to five
     times where it stays within `rtol`, and is never below `rtol / 1000`. Where it exceeds `rtol`,
-    the flow is integrated again at a finer tolerance. The bar is an estimate, not a proof.
+    or the difference shows early that it would, the flow is integrated at a finer tolerance. The
+    bar is an estimate, not a proof.
 
     Attributes
     ----------
