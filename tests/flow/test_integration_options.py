@@ -19,7 +19,8 @@ def test_a_step_may_err_by_little_however_short_it_is_and_by_no_more_than_is_lef
     errors, tolerance = LocalErrors(), 2.0**-17  # a power of two: scaling by it does not round
     free = errors.allowed(tolerance, size, stiffness, moved, np.inf)
     assert free >= errors.least * tolerance * size
-    assert free <= tolerance * max(errors.least * size, errors.motion * moved)
+    way = min(errors.motion * tolerance, errors.most_motion) * moved
+    assert free <= max(errors.least * tolerance * size, way)
     near = errors.allowed(tolerance, size, stiffness, moved, left)
     assert min(free, tolerance * size) <= near <= max(errors.remaining * left, tolerance * size)
 

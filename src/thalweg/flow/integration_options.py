@@ -20,6 +20,8 @@ class LocalErrors:
     motion
         The part of the way it goes that a step may err by, in units of the tolerance: close to a
         saddle, a small error is large beside what leads away from it.
+    most_motion
+        That part at most, however coarse the tolerance.
     remaining
         The part of the way to the limit that a step may err by, once that is estimated: errors as
         long as what is left to go would keep the flow from its limit.
@@ -30,6 +32,7 @@ class LocalErrors:
 
     least: float = 10.0
     motion: float = 1e6
+    most_motion: float = 0.6
     remaining: float = 0.3
     largest_size: float = 20.0
 
@@ -54,7 +57,8 @@ class LocalErrors:
         >>> LocalErrors().allowed(1e-4, 1.0, 50.0, 1.0, float("inf"))
         0.005
         """
-        error = tolerance * max(self.least * size, min(stiffness * size, self.motion * moved))
+        way = min(tolerance * self.motion, self.most_motion) * moved
+        error = max(tolerance * self.least * size, min(tolerance * stiffness * size, way))
         return min(error, max(self.remaining * left, tolerance * size))
 
 

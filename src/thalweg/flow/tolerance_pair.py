@@ -30,6 +30,10 @@ LEAST_ROOM = (
     0.15  # of rtol: what errors of the integration have to leave for that of stopping early
 )
 COARSER = 5.0  # by which the error of the integration grows with the next coarser tolerances
+USUAL_RATIO = (
+    2.5  # of two differences, one tolerance apart: below, errors fall more slowly than usual
+)
+LEAST_RATIO = 1.25  # that is told from none
 PERSISTING = 0.25  # of the sum of local errors: the distance of two integrations, at least
 RANGE_SAFETY_FACTOR = 2.0  # by which one-sided ranges are widened
 EXPECTED = 3500.0  # gradient evaluations, for progress displays only
@@ -137,6 +141,7 @@ class _ToleranceRefinement:
         self.pair, self.problem, self.w, self.budget = pair, problem, w, budget
         self.best: Limit | None = None
         self.step_records: StepRecordPair | None = None
+        self.difference_before = inf  # that at the tolerances before
         self.integrations: list[Integration] = []
         self.before: Sequence[ToleranceState] = budget.request.standing or ()
         known = budget.request.previous
@@ -170,6 +175,7 @@ class _ToleranceRefinement:
                 self.step_records = self._step_record_pair(last, limit)
                 if self._is_accurate(best) or is_finest or not self._would_finer_do(limit):
                     break
+            self.difference_before = abs(limit.sharpness - last.sharpness)
             vector, before = limit.eigenvector, fine
             self.too_coarse += 1
         assert limit is not None
@@ -329,9 +335,20 @@ class _ToleranceRefinement:
         # and where both vectors are off by the same, the errors of the steps still add up.
         apart = max(distance(fine.w, coarse.w), PERSISTING * fine.local_errors)
         apart *= self.integrations[-1].integrator.slope_of_sharpness(fine) if apart > 0 else 0.0
-        difference_seen = max(abs(fine.sharpness - coarse.sharpness), apart)
+        difference = abs(fine.sharpness - coarse.sharpness)
+        left = max(self._part_left(difference) * difference, self.pair.integration * apart)
         stopping = fine.error + self.pair.extrapolation * coarse.error
-        return self.pair.integration * difference_seen, stopping + self._floor(fine.sharpness)
+        return left, stopping + self._floor(fine.sharpness)
+
+    def _part_left(self, difference: float) -> float:
+        """Return the part of a difference that may be left as an error after extrapolation.
+
+        Where differences have a ratio `ρ` that is less than usual, all that it would leave without.
+        """
+        usual = self.pair.integration
+        if self.difference_before >= USUAL_RATIO * difference:
+            return usual
+        return max(usual, 1 / (max(self.difference_before / difference, LEAST_RATIO) - 1))
 
     def _would_coarser_do(self, fine: Limit, coarse: Limit) -> bool:
         """Whether the bar would be narrow enough even if both tolerances were a step coarser."""
