@@ -141,7 +141,7 @@ class _ToleranceRefinement:
         self.pair, self.problem, self.w, self.budget = pair, problem, w, budget
         self.best: Limit | None = None
         self.step_records: StepRecordPair | None = None
-        self.difference_before = inf  # that at the tolerances before
+        self.difference_before = inf  # that at the tolerances before, as far apart
         self.integrations: list[Integration] = []
         self.before: Sequence[ToleranceState] = budget.request.standing or ()
         known = budget.request.previous
@@ -175,7 +175,8 @@ class _ToleranceRefinement:
                 self.step_records = self._step_record_pair(last, limit)
                 if self._is_accurate(best) or is_finest or not self._would_finer_do(limit):
                     break
-            self.difference_before = abs(limit.sharpness - last.sharpness)
+            if before is not None:  # the first two are farther apart
+                self.difference_before = abs(limit.sharpness - last.sharpness)
             vector, before = limit.eigenvector, fine
             self.too_coarse += 1
         assert limit is not None
