@@ -13,6 +13,8 @@ from cases import RECURRENT, deep_linear, elman, recurrent, scalar_network, term
 from dense import hessian
 from marks import slow
 from thalweg.flow import Exponential, ExponentialRosenbrock, Stabilized, Status
+from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
+from thalweg.flow.stationary_point import stationary_point_near
 from thalweg.problems import flatten
 
 
@@ -106,6 +108,35 @@ def test_a_drift_too_slow_for_the_method_is_not_settled():
         decayed(1e-6), jnp.asarray([3.0, 0.2]), method=Stabilized(), max_gradient_evaluations=20000
     )
     assert not found.status.is_settled
+
+
+def vanishing_slowly(small):
+    """Return r = (w₀ w₁ - 1, small (w₀ - 3)), whose second part is next to nothing of the loss."""
+
+    def predict(w, x):
+        return x * jnp.stack([w[0] * w[1], small * w[0]])[None]
+
+    return tw.Supervised(predict, jnp.ones((1, 1)), jnp.asarray([[1.0, 3 * small]]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("small", [0.1, 0.01])
+def test_a_residual_that_vanishes_slowly_is_followed(small):
+    found = tw.gradient_flow_solution(
+        vanishing_slowly(small), jnp.asarray([1.5, 0.2]), method=Stabilized()
+    )
+    jacobian = np.array([[1 / 3, 3.0], [small, 0.0]])
+    assert found.converged
+    assert covers(found, np.linalg.eigvalsh(jacobian.T @ jacobian)[-1])
+
+
+@pytest.mark.parametrize("small", [1e-3, 1e-5])
+def test_a_point_from_which_a_residual_still_leads_far_is_not_stationary(small):
+    problem, w = flatten(vanishing_slowly(small), jnp.asarray([1.5, 1 / 1.5]))
+    limit = LinearizedLimit(w, float(problem(w)), 0.0, 0.0, 1, True)
+    asked = LinearizedSolver(True, None, 1), 2.7, 1e-4, 1e4, lambda work: None
+    found = stationary_point_near(problem, limit, *asked)
+    assert found is None or np.allclose(found.w, [3, 1 / 3], atol=1e-6)
 
 
 def squared_hinge(w):

@@ -78,7 +78,8 @@ def trial_step(
     xp = array_module(w)
     moved = xp.asarray(state.w) - xp.asarray(w)
     velocities = xp.asarray(state.velocity) + xp.asarray(velocity)
-    estimate = float(xp.linalg.norm(before * moved + (after * float(h)) * velocities))
+    with np.errstate(all="ignore"):  # a trial may go far astray
+        estimate = float(xp.linalg.norm(before * moved + (after * float(h)) * velocities))
     error = estimate / max(atol, float(jnp.finfo(dtype).tiny))
     taken = error < 1
     factor = max(control.factor(error), 1.0 if taken else 0.0)
