@@ -26,13 +26,9 @@ FLOOR = 1e-3  # of rtol: an error bar is never narrower, however well two integr
 ROUNDING = 400.0  # units of rounding per root of the number of gradients
 SAFETY_FACTOR = 5.0  # by which error bars are widened where they stay within rtol
 FILLED = 0.95  # of rtol: what error bars are widened to, at most
-LEAST_ROOM = (
-    0.15  # of rtol: what errors of the integration have to leave for that of stopping early
-)
+LEAST_ROOM = 0.15  # of rtol: what the error of the integration has to leave to that of stopping
 COARSER = 5.0  # by which the error of the integration grows with the next coarser tolerances
-USUAL_RATIO = (
-    2.5  # of two differences, one tolerance apart: below, errors fall more slowly than usual
-)
+USUAL_RATIO = 2.5  # of differences at successive tolerances: with less, errors fall slowly
 LEAST_RATIO = 1.25  # that is told from none
 PERSISTING = 0.25  # of the sum of local errors: the distance of two integrations, at least
 RANGE_SAFETY_FACTOR = 2.0  # by which one-sided ranges are widened
