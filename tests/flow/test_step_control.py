@@ -63,10 +63,16 @@ def test_tolerances_fall_like_a_power_of_the_accuracy_asked_for(rtol, finer):
     np.testing.assert_allclose(np.divide(one, other), finer**0.75)
 
 
+def test_tolerances_are_never_looser_than_the_loosest():
+    ladder = Ladder(0.1, loosest=1e-4)
+    np.testing.assert_allclose(ladder.tolerances(1e-2), ladder.tolerances(1e-3))
+    np.testing.assert_allclose(ladder.tolerances(1e-4), Ladder(0.1).tolerances(1e-4))
+
+
 @pytest.mark.slow
 def test_a_neighbour_leaves_out_tolerances_that_were_too_coarse():
     problem, w = scalar_network()
-    method, accuracy = Stabilized(ladder=Ladder(2.0)), 1e-4
+    method, accuracy = Stabilized(ladder=Ladder(4.0)), 1e-4
     first = tw.gradient_flow_solution(problem, w, rtol=accuracy, method=method)
     neighbour = tw.gradient_flow_solution(problem, w, rtol=accuracy, method=method, previous=first)
     assert first.converged

@@ -8,14 +8,20 @@ import thalweg as tw
 from thalweg.flow import Stabilized, integrate
 from thalweg.flow.diverging_flow import DecadeSample
 from thalweg.flow.solution import Status
-from thalweg.flow.too_slow import DOUBT, forecast_by_decades, forecast_by_moves, forecast_by_pace
+from thalweg.flow.too_slow import (
+    DOUBT,
+    STIFF,
+    forecast_by_decades,
+    forecast_by_moves,
+    forecast_by_pace,
+)
 
 
-def decades(moves, works, size=10.0, fall=0.1):
+def decades(moves, works, size=10.0, fall=0.1, curvature=STIFF):
     """Return samples of a flow along a line that moves by `moves` from decade to decade."""
     places = size + np.concatenate([[0.0], np.cumsum(moves)])
     return [
-        DecadeSample(10.0**k, fall**k, 1.0, jnp.array([place]), work)
+        DecadeSample(10.0**k, fall**k, curvature, jnp.array([place]), work)
         for k, (place, work) in enumerate(zip(places, works, strict=True))
     ]
 
@@ -42,6 +48,8 @@ def test_moves_that_shrink_fast_enough_are_let_go_on():
     assert 3 * 9000 < DOUBT * fast < 3 * 9000 * 10**0.5 < 1e6 < slow
     assert forecast_by_moves(decades([0.1, 1.0], works), 1e-4) > 1e12
     assert forecast_by_moves(decades([1.0], works[:2]), 1e-4) == 0
+    early = decades([0.1, 1.0], works, curvature=0.9 * STIFF / 100)
+    assert forecast_by_moves(early, 1e-4) == 0
 
 
 def test_a_flow_that_may_be_leaving_a_saddle_is_let_go_on():

@@ -19,7 +19,7 @@ from thalweg.flow.tolerance_pair import ROUNDING
 from thalweg.flow.work_budget import OutOfBudget, Stop, TaskWork, WorkBudget
 from thalweg.problems import COST, FlatProblem, flatten
 
-SAFETY_FACTOR = 5.0  # by which the error bar is widened
+SAFETY_FACTORS = (3.0, 5.0)  # by which errors of the integration, and of stopping, are widened
 PRECISION = 1e-4  # of rtol: relative residual of the eigenpairs
 
 
@@ -62,9 +62,9 @@ def gfs_sharpness_fall(
     both tolerances, with the same numbers of stages and of iterations. The two values then have
     nearly the same errors, and the difference has an error smaller than theirs: about by the ratio
     of the distance between the starts to that over which the errors change. Its bar has the parts
-    of a value's bar, each of them a difference of two neighbours: a third of the change between the
-    two tolerances and the change between the last two endpoints, both widened five times, the
-    residuals of the eigenpairs, rounding, and `rtol` times the fall. It is an estimate, not a
+    of a value's bar, each of them a difference of two neighbours: 0.6 of the change between the two
+    tolerances, widened three times, the change between the last two endpoints, widened five times,
+    the residuals of the eigenpairs, rounding, and `rtol` times the fall. It is an estimate, not a
     proof.
 
     For starts so far apart that the steps for one do not do for the other, and where a closed form
@@ -165,7 +165,8 @@ def _difference_on_steps(
     (fall, residual), *earlier = (fine[endpoint.steps] for endpoint in pair.fine.endpoints[:2])
     between = fine[pair.beside][0] - coarse[0]
     stopping = sum(abs(fall - before) for before, _ in earlier) * pair.fine.stopping
-    error = SAFETY_FACTOR * (pair.integration * abs(between) + stopping)
+    errors = pair.integration * abs(between), stopping
+    error = sum(factor * part for factor, part in zip(SAFETY_FACTORS, errors, strict=True))
     unit = float(jnp.finfo(w.dtype).eps)
     steps_work = pair.fine.work * pair.fine.lengths.size
     rounding = 2 * ROUNDING * unit * max(steps_work, 1.0) ** 0.5 * abs(here.sharpness)

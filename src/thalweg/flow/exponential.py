@@ -26,7 +26,7 @@ from thalweg.problems import COST, FlatProblem
 from thalweg.problems.compiling import compiled
 from thalweg.problems.programs import array_module, distance, norm
 
-LADDER = Ladder(0.05, refinement=6.0, refinements=6)
+LADDER = Ladder(0.02, refinements=5)
 CONTROL = StepControl(safety=0.9)
 DISTANCE_LEFT = 1e-4  # of rtol: the relative distance left to go, at which the flow ends
 OWN_SHARE = 0.3  # of the length of a step: its error, unless that is far below such a distance,

@@ -42,6 +42,7 @@ from thalweg.problems.programs import distance, norm
 
 ALGEBRAIC_DECAY = 10.0  # sharpness times time: more where a flow has come to rest exponentially
 ONE_SIDED_TOLERANCE = 1e-5  # of the sharpness on each side of a limit
+ROUNDING = 4.0  # units of it: what the error of a step cannot be told from
 SHARPNESS_SLOPE = 0.25  # of the relative distance of two endpoints: a difference of their sharpness
 
 
@@ -260,7 +261,8 @@ class FlowIntegrator:
         size, step = self._scale(state), float(state.step)
         bound, moved = self._positive_bound(), step * norm(state.velocity)
         left = self.estimates[-1].limit.length if self.estimates else inf
-        atol = self.options.errors.allowed(tolerance, size, step * bound, moved, left)
+        allowed = self.options.errors.allowed(tolerance, size, step * bound, moved, left)
+        atol = max(allowed, self._rounding_of(state.w))
         return trial_step(self.problem, state, bound, atol, t_end, self.options.control)
 
     def _positive_bound(self) -> float:
@@ -283,6 +285,10 @@ class FlowIntegrator:
         self.count_work(work)
         if self.work_since_bound > self.options.bound.lifetime or is_bound_stale:
             self._renew_bound(w)
+
+    def _rounding_of(self, w: Array) -> float:
+        """Return the error of a step that rounding alone may make."""
+        return ROUNDING * float(jnp.finfo(w.dtype).eps) * norm(w)
 
     def _scale(self, state: FlowState) -> float:
         """Return the size of the parameters as far as they take part: errors are relative to it."""

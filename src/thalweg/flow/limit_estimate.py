@@ -9,6 +9,9 @@ from thalweg.curvature import Eigenpairs
 from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
 from thalweg.flow.solution import Status
 from thalweg.flow.step_record import Endpoint, StepRecord
+from thalweg.problems.programs import distance, norm
+
+LEAST_CHANGE = 0.12  # of the sharpness from limit to limit, in units of their relative distance
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,16 @@ class LimitEstimate:
     def error_from(self, earlier: "LimitEstimate") -> float:
         """Return an estimate of the error of the sharpness, from an earlier estimate of the limit.
 
-        A change may be small by accident: all earlier ones are asked. Two estimates from nearly the
-        same point do not tell that either is right (infinity).
+        A change may be small by accident, the distance of two limits hardly; and all earlier ones
+        are asked. Two estimates from nearly the same point do not tell that either is right
+        (infinity).
         """
         part = self.error_ratio(earlier)
-        return part * abs(self.sharpness - earlier.sharpness) if part < inf else inf
+        if part == inf:
+            return inf
+        moved = distance(self.limit.w, earlier.limit.w) / max(norm(self.limit.w), 1e-300)
+        change = abs(self.sharpness - earlier.sharpness)
+        return part * max(change, LEAST_CHANGE * abs(self.sharpness) * moved)
 
     def error_ratio(self, earlier: "LimitEstimate") -> float:
         """Return the error in units of the change since an earlier estimate.

@@ -104,7 +104,10 @@ class Kinked:
     def solve(self, problem: FlatProblem, w: Array, request: Request) -> FlowSolution:
         """Follow the flow from the vector `w`, shape `(p,)`, to its limit."""
         pair = TolerancePair(
-            self.name, _NonsmoothIntegrator, SHARES, extrapolation=0.0, integration=1.0
+            *(self.name, _NonsmoothIntegrator, SHARES),
+            extrapolation=0.0,
+            integration=1.0,
+            safety_factor=5.0,
         )
         relaxed = replace(request, rtol=max(request.rtol, PRECISION / 0.4))
         found = solve(pair, problem, w, relaxed)

@@ -20,7 +20,7 @@ from thalweg.flow.step_control import StepControl
 from thalweg.flow.tolerance_pair import Ladder, TolerancePair, solve
 from thalweg.problems import FlatProblem
 
-LADDER = Ladder(1e-3)
+LADDER = Ladder(4e-4, loosest=2e-7)
 FINEST = 0.1  # in units of the rounding unit: below it nothing is gained
 
 
@@ -29,12 +29,12 @@ class Stabilized:
     """RKC2 with a tracked spectral bound, completed by the limit of the linearised flow.
 
     The flow is integrated twice, at local tolerances a factor of six apart, and the sharpness is
-    extrapolated from the two: their errors have a ratio near 4, which leaves a third of their
-    difference. The error bar is the sum of a third of that difference (or of what the distance of
-    the two endpoints, or the sum of the local errors on the way, would make of it, if that is
-    more), of the change of the sharpness between linearised limits taken one after the other (the
-    stopping error), of the residual of the eigenpair, and of rounding; it is widened up to five
-    times where it stays within `rtol`, and is never below `rtol / 1000`. Where it exceeds `rtol`,
+    extrapolated from the two, by a third of their difference: their errors have a ratio near 4.
+    The error bar is the sum of 0.6 of that difference (or of what the distance of the two
+    endpoints, or the sum of the local errors on the way, would make of it, if that is more), of the
+    change of the sharpness between linearised limits taken one after the other (the stopping
+    error), of the residual of the eigenpair, and of rounding; it is widened up to three times where
+    it stays within `rtol`, and is never below `rtol / 1000`. Where it exceeds `rtol`,
     or the difference shows early that it would, the flow is integrated at a finer tolerance. The
     bar is an estimate, not a proof.
 

@@ -24,13 +24,12 @@ from thalweg.problems.programs import distance
 
 FLOOR = 1e-3  # of rtol: an error bar is never narrower, however well two integrations agree
 ROUNDING = 400.0  # units of rounding per root of the number of gradients
-SAFETY_FACTOR = 5.0  # by which error bars are widened where they stay within rtol
 FILLED = 0.95  # of rtol: what error bars are widened to, at most
 LEAST_ROOM = 0.15  # of rtol: what the error of the integration has to leave to that of stopping
 COARSER = 5.0  # by which the error of the integration grows with the next coarser tolerances
 USUAL_RATIO = 2.5  # of differences at successive tolerances: with less, errors fall slowly
 LEAST_RATIO = 1.25  # that is told from none
-PERSISTING = 0.25  # of the sum of local errors: the distance of two integrations, at least
+PERSISTING = 0.08  # of the sum of local errors: what an endpoint is off by, at least
 RANGE_SAFETY_FACTOR = 2.0  # by which one-sided ranges are widened
 EXPECTED = 3500.0  # gradient evaluations, for progress displays only
 
@@ -43,33 +42,35 @@ class Ladder:
     ----------
     fine
         The finer of the two that are always used.
-    coarsening
-        The coarser one, in units of the finer one.
-    refinement, refinements
-        The factor by which the next one is finer, where the error bar is still too wide, and how
-        often.
+    ratio
+        The factor from one to the next finer one.
+    refinements
+        How many finer ones there are for when the error bar is still too wide.
     power
         That power: where errors of the limit fall like a power of the tolerance, its inverse.
+    loosest
+        The largest that the finer one may be: with larger ones, errors would not yet fall with the
+        tolerance as they should, and little would be spared.
     """
 
     fine: float
-    coarsening: float = 6.0
-    refinement: float = 4.0
-    refinements: int = 5
+    ratio: float = 6.0
+    refinements: int = 4
     power: float = 1.0
+    loosest: float = inf
 
     def tolerances(self, rtol: float, finest: float = 0.0) -> list[float]:
         """Return them in decreasing order: at least two, and all larger than `finest`.
 
         Examples
         --------
-        >>> Ladder(0.5, coarsening=2.0, refinements=2).tolerances(1.0)
-        [1.0, 0.5, 0.125, 0.03125]
+        >>> Ladder(0.5, ratio=2.0, refinements=2).tolerances(1.0)
+        [1.0, 0.5, 0.25, 0.125]
         """
-        fine = self.fine * rtol**self.power
-        finer = [fine / self.refinement**k for k in range(self.refinements + 1)]
-        found = [tolerance for tolerance in (self.coarsening * fine, *finer) if tolerance > finest]
-        return found if len(found) >= 2 else [self.coarsening * finest, finest]
+        fine = min(self.fine * rtol**self.power, self.loosest)
+        powers = range(-1, self.refinements + 1)
+        found = [here for k in powers if (here := fine / self.ratio**k) > finest]
+        return found if len(found) >= 2 else [self.ratio * finest, finest]
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ class TolerancePair:
     extrapolation, integration
         The parts of the difference between two tolerances that are added to the finer value, and
         taken as the error that this leaves. With a ratio `ρ` of the two errors the finer one is
-        `1/(ρ - 1)` of the difference: by default for ratios near 4.
+        `1/(ρ - 1)` of the difference: the defaults are for ratios near 4, and cover those over 2.1.
+    safety_factor
+        By which the error bar is widened where it stays within `rtol`.
     comparing
         What follows the flow at the coarse tolerance to a comparison with the fine one, its first
         argument, on the way; left out, `integrator` follows it to its own limit.
@@ -100,7 +103,8 @@ class TolerancePair:
     tolerances: Sequence[float]
     options: IntegrationOptions = field(default_factory=IntegrationOptions)
     extrapolation: float = 0.33
-    integration: float = 0.33
+    integration: float = 0.6
+    safety_factor: float = 3.0
     comparing: Callable[..., ShiftedIntegrator] | None = None
 
 
@@ -137,7 +141,8 @@ class _ToleranceRefinement:
         self.pair, self.problem, self.w, self.budget = pair, problem, w, budget
         self.best: Limit | None = None
         self.step_records: StepRecordPair | None = None
-        self.difference_before = inf  # that at the tolerances before, as far apart
+        # Of the tolerances before: the differences of the sharpness and of the endpoints.
+        self.difference_before = self.distance_before = inf
         self.integrations: list[Integration] = []
         self.before: Sequence[ToleranceState] = budget.request.standing or ()
         known = budget.request.previous
@@ -171,8 +176,8 @@ class _ToleranceRefinement:
                 self.step_records = self._step_record_pair(last, limit)
                 if self._is_accurate(best) or is_finest or not self._would_finer_do(limit):
                     break
-            if before is not None:  # the first two are farther apart
-                self.difference_before = abs(limit.sharpness - last.sharpness)
+            self.difference_before = abs(limit.sharpness - last.sharpness)
+            self.distance_before = distance(limit.w, last.w)
             vector, before = limit.eigenvector, fine
             self.too_coarse += 1
         assert limit is not None
@@ -322,7 +327,7 @@ class _ToleranceRefinement:
         scale, rtol = abs(fine.sharpness), self.budget.request.rtol
         error = sum(self._errors(fine, coarse))
         # The estimates rest on assumptions: they are widened where there is room for it.
-        error = max(error, min(SAFETY_FACTOR * error, FILLED * rtol * scale))
+        error = max(error, min(self.pair.safety_factor * error, FILLED * rtol * scale))
         value = fine.sharpness + self.pair.extrapolation * (fine.sharpness - coarse.sharpness)
         return replace(fine, sharpness=value, error=error)
 
@@ -330,22 +335,25 @@ class _ToleranceRefinement:
         """Return the error of the integration, and of all else."""
         # A difference of two numbers may be small by accident, the distance of two vectors hardly;
         # and where both vectors are off by the same, the errors of the steps still add up.
-        apart = max(distance(fine.w, coarse.w), PERSISTING * fine.local_errors)
-        apart *= self.integrations[-1].integrator.slope_of_sharpness(fine) if apart > 0 else 0.0
-        difference = abs(fine.sharpness - coarse.sharpness)
-        left = max(self._part_left(difference) * difference, self.pair.integration * apart)
+        difference, apart = abs(fine.sharpness - coarse.sharpness), distance(fine.w, coarse.w)
+        slope = self.integrations[-1].integrator.slope_of_sharpness(fine)
+        left = max(
+            self._part_left(difference, self.difference_before) * difference,
+            self._part_left(apart, self.distance_before) * apart * slope,
+            PERSISTING * fine.local_errors * slope,
+        )
         stopping = fine.error + self.pair.extrapolation * coarse.error
         return left, stopping + self._floor(fine.sharpness)
 
-    def _part_left(self, difference: float) -> float:
+    def _part_left(self, difference: float, before: float) -> float:
         """Return the part of a difference that may be left as an error after extrapolation.
 
         Where differences have a ratio `ρ` that is less than usual, all that it would leave without.
         """
         usual = self.pair.integration
-        if self.difference_before >= USUAL_RATIO * difference:
+        if before >= USUAL_RATIO * difference:
             return usual
-        return max(usual, 1 / (max(self.difference_before / difference, LEAST_RATIO) - 1))
+        return max(usual, 1 / (max(before / difference, LEAST_RATIO) - 1))
 
     def _would_coarser_do(self, fine: Limit, coarse: Limit) -> bool:
         """Whether the bar would be narrow enough even if both tolerances were a step coarser."""

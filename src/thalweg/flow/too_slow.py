@@ -12,7 +12,8 @@ from thalweg.flow.diverging_flow import DecadeSample
 from thalweg.problems.programs import distance, norm
 
 EARLY = 0.025  # of the budget, from which on the moves of a stabilised method tell
-DOUBT = 30.0  # by which that forecast, a wide extrapolation, must exceed the budget
+STIFF = 5e5  # sharpness times time, from which on they tell: before, most flows still settle
+DOUBT = 200.0  # by which that forecast, a wide extrapolation, must exceed the budget
 FALLING = 0.5  # of the loss of a decade before: with less of a fall, the flow may leave a saddle
 LEAST_WORK = 5000.0  # from which on a forecast is worth making
 EARLIEST = 0.3  # of the budget, from which on decades tell: before, a flow may yet do anything
@@ -57,7 +58,7 @@ def forecast_by_moves(decades: Sequence[DecadeSample], tolerated: float) -> floa
     Its work grows with the root of time. The way left to go is about the last move; it falls from
     decade to decade as the moves did, and the error of an estimate of the limit like its square.
     """
-    if len(decades) < 3:
+    if len(decades) < 3 or decades[-1].curvature * decades[-1].time < STIFF:
         return 0.0
     if any(after.loss > FALLING * prior.loss for prior, after in pairwise(decades[-3:])):
         return 0.0
