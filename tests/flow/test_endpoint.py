@@ -64,7 +64,8 @@ def test_agreement_by_accident_is_seen_through(seed):
     functions, reference = network(case.architecture), make_reference(case, seconds=60.0)
     problem = tw.Supervised(functions.predict, case.x, case.y)
     found = tw.gradient_flow_solution(
-        *(problem, functions.unravel(case.w)),
+        problem,
+        functions.unravel(case.w),
         rtol=case.rtol,
         method=Stabilized(),
         max_gradient_evaluations=1e6,  # not to be given up early, however its start is rounded

@@ -19,7 +19,8 @@ from thalweg.flow.tolerance_pair import ROUNDING
 from thalweg.flow.work_budget import OutOfBudget, Stop, TaskWork, WorkBudget
 from thalweg.problems import COST, FlatProblem, flatten
 
-SAFETY_FACTORS = (3.0, 5.0)  # by which errors of the integration, and of stopping, are widened
+SAFETY_OF_INTEGRATION = 3.0  # by which its error is widened,
+SAFETY_OF_STOPPING = 5.0  # and that of stopping early
 PRECISION = 1e-4  # of rtol: relative residual of the eigenpairs
 
 
@@ -165,8 +166,8 @@ def _difference_on_steps(
     (fall, residual), *earlier = (fine[endpoint.steps] for endpoint in pair.fine.endpoints[:2])
     between = fine[pair.beside][0] - coarse[0]
     stopping = sum(abs(fall - before) for before, _ in earlier) * pair.fine.stopping
-    errors = pair.integration * abs(between), stopping
-    error = sum(factor * part for factor, part in zip(SAFETY_FACTORS, errors, strict=True))
+    integration = pair.integration * abs(between)
+    error = SAFETY_OF_INTEGRATION * integration + SAFETY_OF_STOPPING * stopping
     unit = float(jnp.finfo(w.dtype).eps)
     steps_work = pair.fine.work * pair.fine.lengths.size
     rounding = 2 * ROUNDING * unit * max(steps_work, 1.0) ** 0.5 * abs(here.sharpness)
