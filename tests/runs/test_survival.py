@@ -20,8 +20,7 @@ from marks import survival
 from run_folders import FINISHED, assert_same, numbers
 from thalweg import cli, experiments, results
 from thalweg.cli import commands
-from thalweg.descent.codec import Codec
-from thalweg.descent.sharpness import CHECKPOINT_TYPES
+from thalweg.descent.checkpoint_file import read_value, write_value
 from thalweg.display import Display
 from thalweg.experiments import DigitsMLP, Scalar, SquaredRegressionExperiment
 from thalweg.flow import Stabilized
@@ -113,9 +112,8 @@ def test_a_flow_goes_on_within_its_steps_also_from_a_file(tmp_path):
 
     whole, stopped = solve(None), solve(stop_after_the_first_steps)
     assert stopped.status is tw.Status.STOPPED
-    codec = Codec(CHECKPOINT_TYPES, like=w)
-    codec.write(path, standings[0])
-    resumed = solve(None, codec.read(path))
+    write_value(path, standings[0], like=w)
+    resumed = solve(None, read_value(path, like=w))
     for name in ("sharpness", "sharpness_error", "loss", "status", "gradient_evaluations"):
         assert getattr(whole, name) == getattr(resumed, name), name
     for one, other in zip(jax.tree.leaves(whole.w), jax.tree.leaves(resumed.w), strict=True):

@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Array, PyTree
 from numpy.typing import NDArray
 
-from thalweg.descent.codec import Codec
+from thalweg.descent.checkpoint_file import read_value, write_value
 from thalweg.descent.measurements import Reading
-from thalweg.descent.sharpness import CHECKPOINT_TYPES
 from thalweg.descent.starts import one_of
 
 
@@ -89,7 +88,7 @@ def write_checkpoint(
     TypeError
         A measurement has a warm start of a type that cannot be written.
     """
-    _codec(w0).write(Path(path), (stamp, checkpoint))
+    write_value(Path(path), (stamp, checkpoint), like=one_of(w0))
 
 
 def read_checkpoint(path: str | os.PathLike[str], w0: PyTree) -> tuple[Checkpoint, Any]:
@@ -102,12 +101,7 @@ def read_checkpoint(path: str | os.PathLike[str], w0: PyTree) -> tuple[Checkpoin
     OSError
         The file cannot be opened.
     """
-    match _codec(w0).read(Path(path)):
+    match read_value(Path(path), like=one_of(w0)):
         case (stamp, Checkpoint() as checkpoint):
             return checkpoint, stamp
     raise ValueError(f"{path} holds no checkpoint")
-
-
-def _codec(w0: PyTree) -> Codec:
-    kinds = (Checkpoint, Outcome, Reading, RunStatus, *CHECKPOINT_TYPES)
-    return Codec(kinds, like=one_of(w0))

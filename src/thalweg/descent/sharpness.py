@@ -9,25 +9,15 @@ from jaxtyping import PyTree
 
 from thalweg.basics.checks import Budgeted, Positive, check_fields
 from thalweg.basics.named import Named
-from thalweg.curvature import Eigenpairs, top_eigenpairs
+from thalweg.curvature import top_eigenpairs
 from thalweg.descent.measurements import Attributes, Reading, Report, described
 from thalweg.descent.schedule import check_schedule
 from thalweg.descent.values import flags, value_and_reached, values_of_flow, variables_of_flow
 from thalweg.flow.difference import gfs_sharpness_fall
-from thalweg.flow.diverging_flow import DecadeSample
-from thalweg.flow.exponential import exponential_steps
-from thalweg.flow.exponential_rosenbrock import rosenbrock_steps
 from thalweg.flow.gradient_flow_solution import gradient_flow_solution
 from thalweg.flow.gradient_flow_solutions import gradient_flow_solutions
-from thalweg.flow.integration import ToleranceState
-from thalweg.flow.integrator_state import IntegratorState
-from thalweg.flow.limit_estimate import Limit, LimitEstimate
-from thalweg.flow.linearized_limit import LinearizedLimit, LinearizedSolver
 from thalweg.flow.method import FlowProgress, Method
-from thalweg.flow.runge_kutta4 import runge_kutta4_steps
 from thalweg.flow.solution import FlowSolution, Status
-from thalweg.flow.step import FlowState, rkc2_steps
-from thalweg.flow.step_record import Endpoint, StepRecord, StepRecordPair
 from thalweg.problems import COST, Problem
 
 
@@ -290,12 +280,3 @@ def _order_is_undecided(one: FlowSolution, other: FlowSolution) -> bool:
     if not (one.converged and other.converged) or one.step_records is None:
         return False
     return abs(one.sharpness - other.sharpness) <= one.sharpness_error + other.sharpness_error
-
-
-CHECKPOINT_TYPES = (
-    *(_Solved, FlowSolution, Status, StepRecordPair, StepRecord, Endpoint, Eigenpairs),
-    *(_MeasurementState, ToleranceState, IntegratorState, FlowState, DecadeSample),
-    *(Limit, LimitEstimate, LinearizedSolver, LinearizedLimit),
-    *(rkc2_steps, exponential_steps, rosenbrock_steps, runge_kutta4_steps),
-)
-"""The types, and the steps of methods, that checkpoints of measurements are made of."""
