@@ -29,6 +29,7 @@ from scipy.integrate import LSODA
 
 import thalweg as tw
 from machine import is_same_start
+from thalweg.flow.exponential_rosenbrock import MAX_PARAMETERS
 from thalweg.models import mlp, mlp_init
 
 CASES = 240
@@ -46,8 +47,10 @@ REFERENCES = Path(__file__).with_name("calibration_references.json")
 RESULTS = Path(__file__).with_name("calibration.json")
 
 METHODS: dict[str, Callable[[], Any]] = {
+    "default": lambda: None,
     "stabilized": lambda: tw.flow.Stabilized(),
     "exponential": lambda: tw.flow.Exponential(),
+    "exponential_rosenbrock": lambda: tw.flow.ExponentialRosenbrock(),
 }
 ACTIVATIONS = {
     "tanh": jnp.tanh,
@@ -340,9 +343,7 @@ def calibrate(cases, methods):
             missing += 1
             continue
         for method in methods:
-            # Exponential steps are for residuals that are fewer than the parameters.
-            fits = method != "exponential" or is_fittable(case.architecture)
-            if fits and (seed, method) not in done:
+            if fits(method, case.architecture) and (seed, method) not in done:
                 results.append(solve(seed, case, reference, method))
                 RESULTS.write_text(json.dumps([asdict(result) for result in results], indent=0))
     print(f"{cases} cases, {missing} of them without a reference")
@@ -350,9 +351,11 @@ def calibrate(cases, methods):
     print_misses(results)
 
 
-def is_fittable(architecture):
-    """Return whether there are more numbers to learn than to fit."""
-    return architecture.parameters > architecture.equations
+def fits(method, architecture):
+    """Return whether a method is meant for such flows."""
+    if method == "exponential":  # more numbers to learn than to fit
+        return architecture.parameters > architecture.equations
+    return method != "exponential_rosenbrock" or architecture.parameters <= MAX_PARAMETERS
 
 
 def read_results():

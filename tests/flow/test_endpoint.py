@@ -74,6 +74,34 @@ def test_agreement_by_accident_is_seen_through(seed):
     assert covers(found, reference.sharpness)
 
 
+@pytest.mark.slow
+def test_local_tolerances_of_dense_steps_do_not_grow_with_the_one_asked_for():
+    """Off by 3.2 bars if they do: both flows pass a plateau alike."""
+    case = draw_case(45)
+    functions, reference = network(case.architecture), make_reference(case, seconds=60.0)
+    found = tw.gradient_flow_solution(
+        tw.Supervised(functions.predict, case.x, case.y),
+        functions.unravel(case.w),
+        rtol=case.rtol,
+        method=ExponentialRosenbrock(),
+        max_gradient_evaluations=1e6,
+    )
+    assert found.converged
+    assert covers(found, reference.sharpness)
+
+
+@pytest.mark.slow
+def test_rounding_over_a_long_time_is_not_taken_for_a_drift():
+    """A minimum that is reached at time 2e10: what rounding leaves of the gradient is no speed."""
+    case = draw_case(2207)
+    functions, reference = network(case.architecture), make_reference(case, seconds=60.0)
+    problem = tw.Supervised(functions.predict, case.x, case.y)
+    for rtol in (1e-4, 1e-5):
+        found = tw.gradient_flow_solution(problem, functions.unravel(case.w), rtol=rtol)
+        assert found.converged
+        assert covers(found, reference.sharpness)
+
+
 def decayed(decay, size=2):
     return terms(size, product=1, quadratic=0.5 * decay)
 

@@ -31,7 +31,7 @@ from thalweg.flow.tolerance_pair import Ladder, TolerancePair, solve
 from thalweg.problems import COST, FlatProblem
 from thalweg.problems.programs import array_module, hessian_matrix, norm
 
-LADDER = Ladder(0.1, refinements=6, power=0.75)
+LADDER = Ladder(0.1, refinements=6, power=0.75, loosest=1e-4)
 EXTRAPOLATION = 0.1  # errors fall like tolerance^(4/3): by 11, where tolerances fall by 6;
 INTEGRATION = 0.33  # what this leaves, where they fall by more than 3.3
 MAX_PARAMETERS = 64  # up to which this method is chosen

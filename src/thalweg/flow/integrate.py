@@ -226,8 +226,12 @@ class FlowIntegrator:
                 DecadeSample(time, float(state.loss), self.bound, state.w, self.work_of_steps)
             )
 
+    def _drifts(self, state: FlowState) -> bool:
+        """Whether a flow that seems to be at rest has only become slow."""
+        return is_drifting(self.decades, state, self._size(state.w))
+
     def _limit_at_rest(self, state: FlowState) -> Limit:
-        if is_drifting(self.decades, state, self._size(state.w)):
+        if self._drifts(state):
             return self.failed_limit(Status.NO_MINIMISER_FOUND)
         record = self._step_record((Endpoint(len(self.steps), None, 0.0, state.w),), 0.0)
         pairs = self._sharpness_at(state.w)

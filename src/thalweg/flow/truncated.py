@@ -17,7 +17,7 @@ from thalweg.flow.step import FlowState
 from thalweg.flow.tolerance_pair import Ladder, TolerancePair, solve
 from thalweg.problems import flatten
 
-LADDER = Ladder(4e-4, refinements=2)
+LADDER = Ladder(4e-4, refinements=2, loosest=2e-7)
 LEVEL_TOLERANCE = 1e-3  # of rtol: how close to the level, relatively
 CROSSING_STEPS = 40  # at most, to reach it
 
