@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from thalweg.flow.diverging_flow import DRIFT
 from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.integration_options import IntegrationOptions
 from thalweg.flow.limit_estimate import Limit
@@ -291,12 +292,14 @@ class ExponentialIntegrator(FlowIntegrator):
     def _is_at_rest(self, state: FlowState) -> bool:
         if self.remaining <= self._near(state):
             return True
-        # A slow mode may still have far to go, at a speed below the rounding of stiffer ones.
-        return super()._is_at_rest(state) and not self._drifts(state)
+        if not super()._is_at_rest(state):
+            return False
+        # A slow mode may have some way to go yet, at a speed below the rounding of stiffer ones.
+        return self._drifts(state) or not super()._drifts(state)
 
     def _drifts(self, state: FlowState) -> bool:
-        # What rounding leaves of a velocity leads nowhere, however long the flow has been.
-        return self.remaining > self._near(state) and super()._drifts(state)
+        # By what rounding leaves of a velocity alone, a flow would seem to, after long enough.
+        return self.remaining > DRIFT * self._size(state.w) and super()._drifts(state)
 
     def _near(self, state: FlowState) -> float:
         """Return a distance from the limit that is as good as none."""
