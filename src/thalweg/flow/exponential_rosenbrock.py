@@ -32,8 +32,8 @@ from thalweg.problems import COST, FlatProblem
 from thalweg.problems.programs import array_module, hessian_matrix, norm
 
 LADDER = Ladder(0.1, refinements=6, power=0.75, loosest=1e-4)
-EXTRAPOLATION = 0.1  # errors fall like tolerance^(4/3): by 11, where tolerances fall by 6;
-INTEGRATION = 0.33  # what this leaves, where they fall by more than 3.3
+EXTRAPOLATION = 0.1  # errors mostly fall like tolerance^(4/3): by 11, where tolerances fall by 6
+SAFETY_FACTOR = 2.0  # by which the error bar is widened
 MAX_PARAMETERS = 64  # up to which this method is chosen
 FLAT = 1e-8  # of the largest rate: slower modes are those of the valley floor
 MIN_COSINE = 0.2  # of the angle of errors and gradient: by chance, it may be less
@@ -182,6 +182,6 @@ class ExponentialRosenbrock:
         pair = TolerancePair(
             *(self.name, RosenbrockIntegrator, tolerances, IntegrationOptions(self.control)),
             extrapolation=EXTRAPOLATION,
-            integration=INTEGRATION,
+            safety_factor=SAFETY_FACTOR,
         )
         return solve(pair, problem, w, request)
