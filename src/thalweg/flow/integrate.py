@@ -12,7 +12,7 @@ from thalweg.curvature import Eigenpairs, top_eigenpairs
 from thalweg.flow.diverging_flow import DecadeSample, diverges, is_drifting
 from thalweg.flow.failure import is_unbounded, non_finite_status
 from thalweg.flow.integration_options import IntegrationOptions
-from thalweg.flow.integrator_state import LISTS, SCALARS, IntegratorState
+from thalweg.flow.integrator_state import LISTS, VALUES, IntegratorState
 from thalweg.flow.limit_estimate import Limit, LimitEstimate
 from thalweg.flow.linearized_limit import (
     LinearizedLimit,
@@ -101,7 +101,7 @@ class FlowIntegrator:
     def restore(self, saved: IntegratorState) -> None:
         """Go on from the state of an earlier integrator of the same flow."""
         self.state, self.budget.spent = saved.state, saved.spent
-        for name in SCALARS:
+        for name in VALUES:
             setattr(self, name, getattr(saved, name))
         self.steps = [(length, bound) for length, bound in saved.steps.tolist()]
         self.estimates, self.decades = list(saved.estimates), list(saved.decades)
@@ -176,7 +176,7 @@ class FlowIntegrator:
         return True
 
     def _take_snapshot(self, state: FlowState) -> None:
-        values = {name: getattr(self, name) for name in SCALARS}
+        values = {name: getattr(self, name) for name in VALUES}
         counts = {name: len(getattr(self, name)) for name in LISTS}
         self._snapshot = {"spent": self.budget.spent, "state": state} | values | counts
 

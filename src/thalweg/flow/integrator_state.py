@@ -1,6 +1,6 @@
 """How far a flow has been integrated: what it takes to go on with it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Array
@@ -36,9 +36,5 @@ class IntegratorState:
     decades: list[DecadeSample]
 
 
-SCALARS = (
-    *("eigenvector", "bound", "work_since_bound", "work_of_steps"),
-    *("next_estimate_loss", "next_estimate_work", "next_estimate_speed"),
-    *("remaining", "growth", "settled", "kernel_inverse"),
-)
 LISTS = ("steps", "estimates", "decades")  # which only grow
+VALUES = tuple(f.name for f in fields(IntegratorState) if f.name not in ("spent", "state", *LISTS))
