@@ -107,8 +107,8 @@ def calibration(rows):
 
 Random small networks, data, starts and accuracies against independent references. "Covered": the
 true error is within the bar, where one is claimed. "Overestimate": median of bar over error.
-"Accurate": the true relative error meets `rtol`, where the flow converged. "default": the method that
-is taken where none is named. `exponential` has only cases that can be fitted, and
+"Accurate": the true relative error meets `rtol`, where the flow converged. "default": the method
+that is taken where none is named. `exponential` has only cases that can be fitted, and
 `exponential_rosenbrock` those of up to 64 parameters.
 """
     lines = []
