@@ -78,10 +78,10 @@ def test_along_the_iterates_of_a_descent_it_gives_the_dataset_of_that():
 def test_flows_that_are_integrated_start_warm_and_falls_are_measured():
     problem, start = smooth_network()
     measurements = [tw.Sharpness(every=10), tw.GFSSharpness(every=1, rtol=1e-2)]
-    expected, iterates = descended(problem, start, 3, measurements, step_size=0.05)
+    expected, iterates = descended(problem, start, 3, measurements, step_size=0.01)
     assert np.isfinite(expected["gfs_fall"].values).any()
-    assert_same(measured(problem, iterates, measurements, step_size=0.05).dataset, expected)
-    run = tw.measure_along(problem, enumerate(iterates), measurements, 0.05)
+    assert_same(measured(problem, iterates, measurements, step_size=0.01).dataset, expected)
+    run = tw.measure_along(problem, enumerate(iterates), measurements, 0.01)
     assert_same(run.dataset, expected)
     assert (run.status, run.steps) == (["completed"], [3])
     work = float(expected["gfs_gradient_evaluations"].sum())
