@@ -13,11 +13,12 @@ from thalweg.flow.integrate import FlowIntegrator
 from thalweg.flow.limit_estimate import Limit
 from thalweg.flow.method import FlowProgress, Request
 from thalweg.flow.solution import FlowSolution, Status
+from thalweg.flow.stabilized import LADDER as STABILIZED
 from thalweg.flow.step import FlowState
-from thalweg.flow.tolerance_pair import Ladder, TolerancePair, solve
+from thalweg.flow.tolerance_pair import TolerancePair, solve
 from thalweg.problems import flatten
 
-LADDER = Ladder(4e-4, refinements=2, loosest=2e-7)
+LADDER = replace(STABILIZED, refinements=2)
 LEVEL_TOLERANCE = 1e-3  # of rtol: how close to the level, relatively
 CROSSING_STEPS = 40  # at most, to reach it
 
