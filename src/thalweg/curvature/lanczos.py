@@ -173,37 +173,36 @@ class _Krylov:
 
     def grow(self) -> bool:
         """Append the first in the queue, made orthonormal; return whether its image is finite."""
-        q = self._orthonormal(self.queue.popleft())
+        q, number = self._orthonormal(self.queue.popleft()), self.size
         image = self.xp.asarray(self.product(jnp.asarray(q)))
-        self.products += 1
-        self.basis = _with_row(self.basis, self.size, q)
+        self.basis = _with_row(self.basis, number, q)
+        self.size, self.products = number + 1, self.products + 1
         with np.errstate(all="ignore"):  # zero times infinity: told apart below
-            column = np.asarray(self.basis @ image, float)
+            column = np.asarray(self._used(self.basis) @ image, float)
         finite = bool(np.all(np.isfinite(column)))
         if finite:
-            self.images = _with_row(self.images, self.size, image)
-            self.projected[self.size], self.projected[:, self.size] = column, column
+            self.images = _with_row(self.images, number, image)
+            self.projected[number, : len(column)] = self.projected[: len(column), number] = column
         self.queue.append(image)
-        self.size += 1
         return finite
 
     def ritz(self) -> tuple[Floats, Floats]:
-        """Return Ritz values, largest first, and coefficients in the basis, shape `(m, size)`."""
+        """Return Ritz values, largest first, and coefficients in the rows in use, as columns."""
         values, vectors = np.linalg.eigh(self.projected[: self.size, : self.size])
         self.scale = max(self.scale, float(np.max(np.abs(values))))
-        coefficients = np.zeros((len(self.projected), self.size))
+        coefficients = np.zeros((len(self._used(self.basis)), self.size))
         coefficients[: self.size] = vectors[:, ::-1]
         return values[::-1], coefficients
 
     def combined(self, coefficients: Floats) -> Vectors:
-        """Return the vectors with these coefficients, shape `(k, m)`, as rows."""
-        return self._rows(coefficients) @ self.basis
+        """Return the vectors with these coefficients as rows, shape `(k, p)`."""
+        return self._rows(coefficients) @ self._used(self.basis)
 
     def residuals(self, values: Floats, coefficients: Floats) -> Floats:
         """Return `‖A v - θ v‖` of Ritz pairs."""
-        leading = self._rows(coefficients)
         theta = self.xp.asarray(values, self.basis.dtype)[:, None]
-        return row_norms(leading @ self.images - theta * (leading @ self.basis))
+        images = self._rows(coefficients) @ self._used(self.images)
+        return row_norms(images - theta * self.combined(coefficients))
 
     def restart(self, values: Floats, coefficients: Floats, keep: int) -> None:
         """Shrink the basis to its `keep` leading Ritz vectors, at no product."""
@@ -216,6 +215,10 @@ class _Krylov:
         self.projected = np.diag(np.where(np.arange(len(kept)) < keep, values, 0.0))
         self.size = keep
 
+    def _used(self, rows: Vectors) -> Vectors:
+        """Return the rows in use: JAX's all, as many shapes would be compiled one by one."""
+        return rows[: self.size] if self.xp is np else rows
+
     def _rows(self, coefficients: Floats) -> Vectors:
         return self.xp.asarray(coefficients.T, self.basis.dtype)
 
@@ -224,16 +227,16 @@ class _Krylov:
 
         Projected twice; "twice is enough" (Kahan, in Parlett 1980).
         """
-        unit = self._unit(direction)
-        rest = unit - (self.basis @ unit) @ self.basis
+        unit, basis = self._unit(direction), self._used(self.basis)
+        rest = unit - (basis @ unit) @ basis
         # What is left after cancellation to this extent is rounding, not a direction: the basis
         # spans an invariant subspace as far as that residual can tell. (Zero counts too.)
         if row_norms(rest[None, :])[0] <= 100 * np.finfo(direction.dtype).eps:
             fresh = self.random.standard_normal(direction.shape)
             unit = self._unit(self.xp.asarray(fresh, direction.dtype))
-            rest = unit - (self.basis @ unit) @ self.basis
+            rest = unit - (basis @ unit) @ basis
         rest = self._unit(rest)
-        return self._unit(rest - (self.basis @ rest) @ self.basis)
+        return self._unit(rest - (basis @ rest) @ basis)
 
     def _unit(self, x: Vectors) -> Vectors:
         length = row_norms(x[None, :])[0]

@@ -154,7 +154,7 @@ def gauss_newton_limit(
     factor = None if inverse is None else xp.asarray(inverse)
 
     def product(u: Vector) -> Vector:
-        return xp.asarray(residual_products(problem, w, jnp.asarray(u))[2])
+        return xp.asarray(residual_products(problem, w, u)[2])
 
     def precondition(u: Vector) -> Vector:
         return u if factor is None else (factor @ u.reshape(len(factor), -1)).ravel()
@@ -162,7 +162,7 @@ def gauss_newton_limit(
     psi, iterations, solved = conjugate_gradients(
         product, xp.asarray(r), precondition, tolerance, max_iterations
     )
-    delta = -residual_products(problem, w, jnp.asarray(psi))[1]
+    delta = -residual_products(problem, w, psi)[1]
     return _limit(problem, w, value_and_gradient(problem, w), delta, iterations, solved)
 
 
@@ -173,7 +173,7 @@ def newton_limit(
     xp, here = array_module(w), value_and_gradient(problem, w)
 
     def product(v: Vector) -> Vector:
-        return xp.asarray(hessian_product(problem, w, jnp.asarray(v)))
+        return xp.asarray(hessian_product(problem, w, v))
 
     delta, iterations, solved = conjugate_gradients(
         product, xp.asarray(-here[1]), lambda v: v, tolerance, max_iterations
