@@ -1,6 +1,6 @@
-"""How the cost of a GFS sharpness grows: with parameters, samples, stiffness, number of iterates.
+"""How the cost of a GFS sharpness grows: with parameters, samples, stiffness, iterates, lanes.
 
-    python benchmarks/growth.py [parameters samples stiffness iterates]
+    python benchmarks/growth.py [parameters samples stiffness iterates lanes]
 
 Writes `growth.json`, experiment by experiment, and prints slopes on log-log axes; `report.py` draws
 them. Second calls are timed: the first compiles.
@@ -8,6 +8,7 @@ them. Second calls are timed: the first compiles.
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -16,7 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import thalweg as tw
-from hard_flows import MAIN_STEP_SIZE, digits_network, gradient_descent, tanh_digits
+from hard_flows import (
+    MAIN_STEP_SIZE,
+    digits_network,
+    gradient_descent,
+    scalar_network,
+    sine,
+    squared_regression,
+    tanh_digits,
+)
 from machine import machine
 
 RESULTS = Path(__file__).with_name("growth.json")
@@ -25,6 +34,7 @@ WIDTHS = (16, 32, 64, 128)
 SAMPLES = (50, 100, 200, 400)
 STIFFNESSES = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
 ITERATES = (1, 2, 4, 8)
+LANES = (1, 2, 4, 8)
 APART = 25  # steps of gradient descent between neighbouring iterates
 METHODS = {
     "default": None,
@@ -97,26 +107,68 @@ def stiffness():
     return curves
 
 
+def neighbours(flow, number):
+    """Return so many iterates of gradient descent on the main job, from the start of `flow` on."""
+    descend = jax.jit(lambda w: gradient_descent(flow.problem, w, MAIN_STEP_SIZE, APART)[0])
+    ws = [flow.w]
+    for _ in range(number - 1):
+        ws.append(descend(ws[-1]))
+    return ws
+
+
 def iterates():
     """Solve for M neighbouring iterates of the main job: each helped by the last, or alone."""
     flow = tanh_digits(1000)
-    descend = jax.jit(lambda w: gradient_descent(flow.problem, w, MAIN_STEP_SIZE, APART)[0])
-    ws = [flow.w]
-    for _ in range(max(ITERATES) - 1):
-        ws.append(descend(ws[-1]))
+    ws = neighbours(flow, max(ITERATES))
     tw.gradient_flow_solution(flow.problem, flow.w, rtol=RTOL)  # compiles
     curves = {}
     for name, helped in {"with previous": True, "separate": False}.items():
-        rows, work, begin, previous = [], 0.0, perf_counter(), None
+        rows, solutions, begin = [], [], perf_counter()
         for m, w in enumerate(ws, start=1):
-            s = tw.gradient_flow_solution(flow.problem, w, rtol=RTOL, previous=previous)
-            previous = s if helped else None
-            work += s.gradient_evaluations
-            seconds = perf_counter() - begin
+            previous = solutions[-1] if helped and solutions else None
+            solutions.append(
+                tw.gradient_flow_solution(flow.problem, w, rtol=RTOL, previous=previous)
+            )
             if m in ITERATES:
-                rows.append({"size": m, "evaluations": work, "seconds": seconds})
+                rows.append(several(m, solutions, perf_counter() - begin))
         curves[name] = rows
     return curves
+
+
+def around(flow, number):
+    """Return so many starts, every number of them within some 5 % of those of `flow`."""
+    keys = jax.random.split(jax.random.key(0), number)
+    return [
+        jax.tree.map(lambda a, key=key: a * (1 + 0.05 * jax.random.normal(key, a.shape)), flow.w)
+        for key in keys
+    ]
+
+
+def lanes():
+    """Follow eight flows side by side, in ever more lanes."""
+    main, small = tanh_digits(1000), (sine, squared_regression, scalar_network)
+    flows = {"tanh digits": (main.problem, neighbours(main, max(LANES)))}
+    for make in small:
+        flow = make()
+        flows[make.__name__.replace("_", " ")] = flow.problem, around(flow, max(LANES))
+    return {name: [lane_point(size, *flow) for size in LANES] for name, flow in flows.items()}
+
+
+def lane_point(size, problem, ws):
+    """Return the cost of all flows together, so many lanes wide, as a row."""
+    solve = partial(tw.gradient_flow_solutions, problem, ws, rtol=RTOL, lanes=size)
+    return several(size, *timed(solve))
+
+
+def several(size, solutions, seconds):
+    """Return the cost of several GFS sharpnesses as a row."""
+    return {
+        "size": size,
+        "evaluations": sum(s.gradient_evaluations for s in solutions),
+        "seconds": seconds,
+        "sharpness": [s.sharpness for s in solutions],
+        "status": " ".join(sorted({s.status.name for s in solutions})),
+    }
 
 
 EXPERIMENTS = {
@@ -124,18 +176,28 @@ EXPERIMENTS = {
     "samples": samples,
     "stiffness": stiffness,
     "iterates": iterates,
+    "lanes": lanes,
 }
+
+
+def has_settled(row):
+    """Whether a row is what a GFS sharpness costs, and not what it took to give one up."""
+    return row["status"] == "CONVERGED"
+
+
+def logarithms(rows, what):
+    """Return the logarithms of the sizes and of the costs of the flows that settled."""
+    return np.log([[row["size"], row[what]] for row in rows if has_settled(row)]).T
 
 
 def slope(rows, what="evaluations"):
     """Return the slope of a straight line through the rows on log-log axes."""
-    sizes, costs = np.log([[row["size"], row[what]] for row in rows]).T
-    return float(np.polyfit(sizes, costs, 1)[0])
+    return float(np.polyfit(*logarithms(rows, what), 1)[0])
 
 
 def steepest(rows):
     """Return the largest slope of evaluations from one row to the next, on log-log axes."""
-    sizes, costs = np.log([[row["size"], row["evaluations"]] for row in rows]).T
+    sizes, costs = logarithms(rows, "evaluations")
     return float(np.max(np.diff(costs) / np.diff(sizes)))
 
 

@@ -4,6 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from growth import has_settled
+
 # Okabe and Ito's colours, which the colour-blind tell apart; shapes tell methods apart as well.
 COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#000000")
 MARKERS = "DosX^v<>ph*"
@@ -78,7 +80,7 @@ def calibration(results):
 
 
 def growth(experiments):
-    """Draw evaluations (above) and seconds (below) against size, one column per experiment."""
+    """Draw evaluations (above) and seconds (below) against size; hollow: given up."""
     figure = Figure((2.6 * len(experiments) + 0.6, 4.6), **STYLE)
     panels = figure.subplots(2, len(experiments), sharex="col", squeeze=False)
     for j, (name, curves) in enumerate(experiments.items()):
@@ -88,10 +90,15 @@ def growth(experiments):
                 sizes, costs = [row["size"] for row in rows], [row[what] for row in rows]
                 style = {"marker": MARKERS[k], "color": COLOURS[k], "markersize": 4}
                 axes.plot(sizes, costs, label=curve, **style)
+                given_up = [row for row in rows if not has_settled(row)]
+                sizes, costs = [row["size"] for row in given_up], [row[what] for row in given_up]
+                axes.plot(sizes, costs, markerfacecolor="white", linestyle="none", **style)
             axes.set(xscale="log", yscale="log", ylabel=what if j == 0 else None)
+            if len(sizes := [row["size"] for row in rows]) < 5:
+                axes.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8)
             axes.xaxis.set_minor_locator(NullLocator())
             axes.spines[["top", "right"]].set_visible(False)
         panels[1, j].set_xlabel(name)
         if len(curves) > 1:
-            panels[0, j].legend(frameon=False, fontsize=8)
+            panels[0, j].legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
     return figure
