@@ -76,6 +76,7 @@ def test_options_reach_the_run(thalweg, tmp_path):
         "rtol": 1e-6,
         "max_gradient_evaluations": 1000.0,
         "max_flow_seconds": None,
+        "lanes": None,
         "relative_step_size": [],
         "depth": 4,
         "init": [2.0, 1.0, 0.5, 1.0],

@@ -109,9 +109,9 @@ def test_iterates_in_lanes_give_the_numbers_of_one_by_one(solved_before, tmp_pat
     batches = []
     solve = tw.GFSSharpness.ahead
 
-    def ahead(self, problem, ws, memory, lanes):
+    def ahead(self, problem, ws, *rest):
         batches.append(len(ws))
-        return solve(self, problem, ws, memory, lanes)
+        return solve(self, problem, ws, *rest)
 
     monkeypatch.setattr(tw.GFSSharpness, "ahead", ahead)
     in_lanes = tw.measure_along(
@@ -407,3 +407,25 @@ def test_resume_says_what_to_do_with_a_run_of_ones_own(tmp_path, capsys):
     kept(tmp_path / "run", iterates())
     assert main(["resume", str(tmp_path / "run")]) == 0
     assert "there is nothing to continue" in capsys.readouterr().out
+
+
+def test_what_was_solved_ahead_is_not_taken_for_other_iterates(tmp_path):
+    problem, start = squared_regression()
+    flows = tw.GFSSharpness(every=1, rtol=1e-2, method=Exponential())
+
+    def iterates(shrink):
+        for k in range(4):
+            yield k, jax.tree.map(lambda a, k=k: a * shrink**k, start)
+
+    def stopped(reading):
+        if reading.step == 1:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        tw.measure_along(problem, iterates(0.97), flows, folder=folder, lanes=4, on_reading=stopped)
+    run = tw.measure_along(problem, iterates(0.8), flows, folder=folder, lanes=1)
+    expected = tw.measure_along(problem, iterates(0.8), flows)
+    error = run.dataset["gfs_sharpness_error"] + expected.dataset["gfs_sharpness_error"]
+    apart = abs(run.dataset["gfs_sharpness"] - expected.dataset["gfs_sharpness"])
+    assert (apart <= error)[0, 2:].all()

@@ -56,6 +56,8 @@ class Checkpoint:
     measured: int  # how many of the measurements that are due at `step` have been made
     warm_starts: dict[int, Any]  # what each measurement has asked to be given again
     measurement_state: Any  # in words of the measurement in hand; `None` for its beginning
+    ahead: dict[tuple[int, int], Any]  # what is known of coming ones, by step and number,
+    under_way: dict[tuple[int, int], Any]  # and how far those have got that are solved just now
     gradient_evaluations: float
     seconds: float
     losses: NDArray[np.float64]

@@ -20,6 +20,7 @@ from thalweg.descent.run import Interrupted, Run
 from thalweg.descent.schedule import checked_count, refined_to
 from thalweg.descent.starts import PlannedRun, Starts, StepSizes, planned_runs
 from thalweg.descent.updates import Optimizer, check_optimizer, update_for
+from thalweg.problems.lanes import lanes_of_device
 
 
 def descend(
@@ -36,6 +37,7 @@ def descend(
     on_reading: OnReading | None = None,
     max_gradient_evaluations: float = math.inf,
     checkpoint: Checkpoint | None = None,
+    lanes: int | None = None,
 ) -> Run:
     """Run gradient descent `w' = w - step_size ∇L(w)` from `w0` and measure along the way.
 
@@ -73,6 +75,11 @@ def descend(
     checkpoint
         Go on from there: of an earlier descent with the same arguments, as its `Progress` gave it.
         The results are those of a descent that was never interrupted, bit for bit.
+    lanes
+        How many of a run's flows are followed side by side (`gradient_flow_solutions`): that of an
+        iterate and those of the next that are due, to which GD goes ahead. Left out: as many as
+        pay on the device, which is one on a CPU. An interrupted batch goes on in other batches,
+        which changes rounding.
 
     Returns
     -------
@@ -130,7 +137,9 @@ def descend(
         for number, one in enumerate(measurements)
     }
     forecast = Forecast([one.start for one in planned], steps, schedules, refined)
-    log = RunLog(recorder, labels, began, report, on_reading, max_gradient_evaluations, forecast)
+    lanes = checked_count("lanes", lanes_of_device() if lanes is None else lanes, least=1)
+    told = report, on_reading
+    log = RunLog(recorder, labels, began, *told, max_gradient_evaluations, forecast, lanes)
     if checkpoint is not None:
         log.restore(checkpoint)
     with entered(report):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf, nan
 from typing import Any, NamedTuple
@@ -59,6 +59,7 @@ class RunLog:
     on_reading: OnReading | None = None
     budget: float = inf
     forecast: Forecast | None = None
+    lanes: int = 1
     outcomes: list[Outcome] = field(default_factory=list)
     interrupt: KeyboardInterrupt | None = None
     work: float = 0.0
@@ -120,7 +121,8 @@ class MeasuredRun:
         self.measured = 0
         self.warm_starts: dict[int, Any] = {}
         self.measurement_state: Any = None
-        self.ahead: dict[tuple[int, int], Any] = {}  # what was solved before, by step and number
+        self.ahead: dict[tuple[int, int], Any] = {}  # what was solved before, by step and number,
+        self.under_way: dict[tuple[int, int], Callable[[], Any]] = {}  # and what is being solved
         of_all = enumerate(log.recorder.measurements)
         self.readings: dict[int, dict[int, Reading]] = {  # of those to be refined, by their steps
             number: {} for number, one in of_all if refined_to(one)
@@ -138,6 +140,41 @@ class MeasuredRun:
         self.measured, self.measurement_state = saved.measured, saved.measurement_state
         self.warm_starts = dict(saved.warm_starts)
         self.readings = {number: dict(found) for number, found in saved.readings.items()}
+
+    def restore_ahead(self, saved: Checkpoint) -> None:
+        """Take up what is known of coming iterates, where they are sure to be the same again."""
+        self.ahead = dict(saved.ahead)
+        self.under_way = {key: partial(_same, state) for key, state in saved.under_way.items()}
+
+    def solve_ahead(
+        self, number: int, problem: Problem, iterates: Sequence[tuple[int, PyTree]], lanes: int
+    ) -> bool:
+        """Solve side by side what a measurement needs at iterates `(step, w)`, this one and later.
+
+        Return whether to stop.
+        """
+        measurement: Any = self.log.recorder.measurements[number]
+        keys, relay = [(step, number) for step, _ in iterates], _Relay(self.report)
+        latest: dict[int, FlowProgress] = {}
+
+        def report(index: int, flow: FlowProgress) -> bool:
+            if flow.standing is not None:
+                self.under_way[keys[index]] = flow.standing
+            latest[index] = flow
+            work = sum(one.gradient_evaluations for one in latest.values())
+            done = sum(one.fraction for one in latest.values()) / len(keys)
+            of_all = replace(flow, gradient_evaluations=work, fraction=done, standing=None)
+            return relay.asked_to_stop or relay(of_all)
+
+        standing = [self.under_way[key]() if key in self.under_way else None for key in keys]
+        memory, ws = self.warm_starts.get(number), [w for _, w in iterates]
+        with doing(f"measuring {measurement.name} at {len(ws)} steps from {self.step} on"):
+            states = measurement.ahead(problem, ws, memory, lanes, report, standing)
+        if not relay.asked_to_stop:
+            self.ahead |= dict(zip(keys, states, strict=True))
+            for key in keys:
+                self.under_way.pop(key, None)
+        return relay.asked_to_stop
 
     def measure(self, problem: Problem, w: PyTree, due: Sequence[int]) -> bool:
         """Make the measurements that are due at `w`; return whether to stop."""
@@ -205,14 +242,15 @@ class MeasuredRun:
         measurement = self.log.recorder.measurements[number]
         given = (problem, w, memory, relay)
         resume = getattr(measurement, "resume", None)
-        state = self.ahead.pop((step, number), None)
-        if self.measurement_state is not None:
-            state = self.measurement_state
+        state = self.measurement_state
+        if state is None:
+            state = self.ahead.get((step, number))
         with doing(f"measuring {measurement.name} at step {step}"):
             if resume is not None and state is not None:
                 reading: Reading = resume(*given, state)
             else:
                 reading = measurement.measure(*given)
+        self.ahead.pop((step, number), None)
         if self.log.forecast is not None:
             self.log.forecast.add(number)
         return reading
@@ -249,6 +287,8 @@ class MeasuredRun:
             measured=self.measured,
             warm_starts=dict(self.warm_starts),
             measurement_state=flow.standing() if flow and flow.standing else self.measurement_state,
+            ahead=dict(self.ahead),
+            under_way={key: standing() for key, standing in self.under_way.items()},
             gradient_evaluations=log.work,
             seconds=log.seconds,
             losses=recorder.losses.copy(),
@@ -257,6 +297,10 @@ class MeasuredRun:
             value_axes=list(recorder.axes),
             readings={number: dict(found) for number, found in self.readings.items()},
         )
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 class _Relay:

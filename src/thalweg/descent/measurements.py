@@ -74,10 +74,12 @@ class Measurement(Protocol):
         that takes long calls `report` now and then, and gives up when it returns true. If it also
         has a method `resume(problem, w, memory, report, standing)`, what `standing()` of its
         progress returned is stored in checkpoints, and handed to that method after an interruption.
-        A method `ahead(problem, ws, memory, lanes)` may solve for several iterates at once, and
-        returns what `resume` takes for each. Where a run is refined, and an iterate is measured
-        between two others, `again(problem, memory, before, report)` returns a reading of what the
-        later one, of this memory, says of it (`of_previous`), whose memory is `before`.
+        A method `ahead(problem, ws, memory, lanes, report, standing)` may solve for several
+        iterates at once, and returns what `resume` takes for each: `report(index, progress)` is
+        told of each, `standing` has what its `standing()` returned, or `None`. Where a run is
+        refined, and an iterate is measured between two others, `again(problem, memory, before,
+        report)` returns a reading of what the later one, of this memory, says of it
+        (`of_previous`), whose memory is `before`.
         """
         ...
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
+from numpy.typing import NDArray
 
 from thalweg.descent.checkpoint import Checkpoint, Outcome, RunStatus
 from thalweg.descent.forecast import STEPS
@@ -52,7 +53,9 @@ class Descent:
                 self.w = self.iterate.w
                 if not bool(is_finite_and_bounded(self.iterate, limit)):
                     return self._end(RunStatus.DIVERGED)
-                if run.measure(self.problem, self.w, self.log.recorder.due(run.step)):
+                due = self.log.recorder.due(run.step)
+                is_stopped = self.log.lanes > 1 and self._solve_ahead(due, limit)
+                if is_stopped or run.measure(self.problem, self.w, due):
                     return self._end(RunStatus.STOPPED)
                 if any(run.step in found for found in run.readings.values()):
                     self.kept[run.step] = self.iterate
@@ -87,6 +90,7 @@ class Descent:
             jax.tree.unflatten(jax.tree.structure(arrays), saved.iterate), static
         )
         self.run.restore(saved)
+        self.run.restore_ahead(saved)
         self.run.loss = float(self.iterate.loss)
 
     def _leaves(self) -> list[Array]:
@@ -113,6 +117,32 @@ class Descent:
             self.chunk = min(2 * self.chunk, CHUNK)
         elif seconds > 4 * _CHUNK_SECONDS:
             self.chunk = max(self.chunk // 2, 1)
+
+    def _solve_ahead(self, due: list[int], limit: Any) -> bool:
+        """Solve for what is due here together with what will be; return whether to stop."""
+        log, run = self.log, self.run
+        if run.measurement_state is not None:
+            return False
+        for number in due[run.measured :]:
+            is_known = (run.step, number) in run.ahead
+            is_known |= run.step == 0 and number in log.first_readings
+            if is_known or not hasattr(log.recorder.measurements[number], "ahead"):
+                continue
+            coming = self._coming(log.recorder.schedules[number], limit)
+            if run.solve_ahead(number, self.problem, coming, log.lanes):
+                return True
+            log.work += COST.gradient * (coming[-1][0] - run.step)
+        return False
+
+    def _coming(self, schedule: NDArray[np.int64], limit: Any) -> list[tuple[int, PyTree]]:
+        """Return this iterate and later ones at the steps of a schedule, one for each lane."""
+        at, iterate, found = self.run.step, self.iterate, []
+        for step in schedule[schedule >= at][: self.log.lanes].tolist():
+            iterate, at = self._steps_on(iterate, step - at, limit), step
+            if not bool(is_finite_and_bounded(iterate, limit)):
+                break
+            found.append((step, iterate.w))
+        return found
 
     def _refine(self, limit: Any, asked_to_stop: bool) -> bool:
         """Measure where values change most, as far as is asked for; return whether to stop."""
@@ -142,12 +172,15 @@ class Descent:
         near = max((one for one in self.kept if one <= step), default=None)
         if near is None:
             near, self.kept[0] = 0, first_iterate(self.problem, self.update, self.start)
-        iterate = self.kept[near]
-        while near < step:
-            count = min(self.chunk, step - near)
+        self.kept[step] = iterate = self._steps_on(self.kept[near], step - near, limit)
+        return iterate
+
+    def _steps_on(self, iterate: Iterate, steps: int, limit: Any) -> Iterate:
+        """Return the iterate so many steps later."""
+        while steps > 0:
+            count = min(self.chunk, steps)
             iterate, _, _ = advance(self.problem, self.update, iterate, jnp.asarray(count), limit)
-            near += count
-        self.kept[step] = iterate
+            steps -= count
         return iterate
 
     def _end(self, status: RunStatus) -> Outcome:

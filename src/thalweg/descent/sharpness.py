@@ -234,15 +234,28 @@ class GFSSharpness:
         return {"gfs_fall": fall.fall, "gfs_fall_error": fall.error}, work
 
     def ahead(
-        self, problem: Problem, ws: Sequence[PyTree], memory: Any, lanes: int
+        self,
+        problem: Problem,
+        ws: Sequence[PyTree],
+        memory: Any,
+        lanes: int,
+        report: Callable[[int, FlowProgress], bool | None] | None,
+        standing: Sequence["_MeasurementState | None"],
     ) -> list["_MeasurementState"]:
         """Solve the flows of coming measurements side by side: for each, what `resume` takes."""
+
+        def relay(number: int, flow: FlowProgress) -> bool | None:
+            assert report is not None
+            return report(number, _stating(flow, lambda state: _MeasurementState(None, state)))
+
         solutions = gradient_flow_solutions(
             problem,
             list(ws),
             method=self.method,
+            report=relay if report else None,
             **self._asked,
             previous=[memory.solution if memory else None] * len(ws),
+            standing=[one.flow if one else None for one in standing],
             lanes=lanes,
         )
         return [_MeasurementState(solution, None) for solution in solutions]
@@ -257,14 +270,13 @@ class _MeasurementState(NamedTuple):
 
 def _with_state(report: Report | None, state: Callable[[Any], _MeasurementState]) -> Report | None:
     """Return a report that also says how far the measurement has got."""
-    if report is None:
-        return None
+    return None if report is None else lambda progress: report(_stating(progress, state))
 
-    def relay(progress: FlowProgress) -> bool | None:
-        flow = progress.standing or (lambda: None)
-        return report(replace(progress, standing=lambda: state(flow())))
 
-    return relay
+def _stating(progress: FlowProgress, state: Callable[[Any], _MeasurementState]) -> FlowProgress:
+    """Return the progress of a flow as that of a measurement."""
+    flow = progress.standing or (lambda: None)
+    return replace(progress, standing=lambda: state(flow()))
 
 
 class _Solved(NamedTuple):

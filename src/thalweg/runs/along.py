@@ -203,7 +203,8 @@ class Along:
             if ahead is None or len(due) < 2:
                 continue
             memory = run.warm_starts.get(number)
-            states = ahead(self._problem, [w for _, w in due], memory, lanes)
+            nothing = None, [None] * len(due)  # to report to, and to go on from
+            states = ahead(self._problem, [w for _, w in due], memory, lanes, *nothing)
             run.ahead |= {(step, number): s for (step, _), s in zip(due, states, strict=True)}
 
     @property

@@ -94,6 +94,9 @@ class DescentExperiment(Experiment):
     max_flow_seconds
         Budget of one gradient flow solution, in seconds: left out, no limit. Which flows it ends
         depends on the machine.
+    lanes
+        How many flows of a run are followed side by side: left out, as many as pay on the device,
+        one on a CPU and 32 on a GPU (fewer need less of its memory).
     """
 
     figure: ClassVar[str] = "run"
@@ -109,6 +112,7 @@ class DescentExperiment(Experiment):
     rtol: Positive = 1e-4
     max_gradient_evaluations: Positive = 200_000
     max_flow_seconds: Positive | None = None
+    lanes: Count | None = None
     relative_step_size: tuple[Positive, ...] = ()
 
     chooses_step_sizes: ClassVar[bool] = False

@@ -304,6 +304,7 @@ class Prepared:
                 report=watch,
                 max_gradient_evaluations=most,
                 checkpoint=self.checkpoint,
+                lanes=config.lanes,
             )
         except descent.Interrupted as caught:
             interrupt, result = caught, caught.run
