@@ -90,6 +90,7 @@ def test_a_batch_that_is_interrupted_goes_on_from_there(lanes, one_by_one, batch
     stopped = descended(lanes=3, report=report)
     assert stopped.status[0] == "stopped"
     assert np.isnan(stopped.dataset["gfs_sharpness"]).all()
+    assert stopped.gradient_evaluations > 100
     saved, _ = read_checkpoint(path, START)
     assert saved.under_way
     assert (saved.step, saved.ahead) == (0, {})
@@ -138,6 +139,13 @@ def test_reports_are_of_all_flows_together():
     assert 0.5 * work < evaluations[-1] <= work
     assert fractions.min() > 0
     assert fractions.max() <= 1
+
+
+def test_a_budget_ends_a_batch():
+    run = descended(lanes=3, max_gradient_evaluations=3000)
+    assert run.status == ["stopped", "stopped"]
+    assert 3000 < run.gradient_evaluations < 5000
+    assert np.isnan(run.dataset["gfs_sharpness"]).all()
 
 
 def test_lanes_must_be_a_number():

@@ -151,30 +151,36 @@ class MeasuredRun:
     ) -> bool:
         """Solve side by side what a measurement needs at iterates `(step, w)`, this one and later.
 
-        Return whether to stop.
+        Return whether to stop, as when the budget is used up. Then nothing is known of any of them.
         """
         measurement: Any = self.log.recorder.measurements[number]
         keys, relay = [(step, number) for step, _ in iterates], _Relay(self.report)
         latest: dict[int, FlowProgress] = {}
 
+        def work() -> float:
+            return sum(flow.gradient_evaluations for flow in latest.values())
+
         def report(index: int, flow: FlowProgress) -> bool:
             if flow.standing is not None:
                 self.under_way[keys[index]] = flow.standing
             latest[index] = flow
-            work = sum(one.gradient_evaluations for one in latest.values())
-            done = sum(one.fraction for one in latest.values()) / len(keys)
-            of_all = replace(flow, gradient_evaluations=work, fraction=done, standing=None)
-            return relay.asked_to_stop or relay(of_all)
+            if not relay.asked_to_stop:
+                done = sum(one.fraction for one in latest.values()) / len(keys)
+                relay(replace(flow, gradient_evaluations=work(), fraction=done, standing=None))
+                relay.asked_to_stop |= work() > self.log.left
+            return relay.asked_to_stop
 
         standing = [self.under_way[key]() if key in self.under_way else None for key in keys]
         memory, ws = self.warm_starts.get(number), [w for _, w in iterates]
         with doing(f"measuring {measurement.name} at {len(ws)} steps from {self.step} on"):
             states = measurement.ahead(problem, ws, memory, lanes, report, standing)
-        if not relay.asked_to_stop:
-            self.ahead |= dict(zip(keys, states, strict=True))
-            for key in keys:
-                self.under_way.pop(key, None)
-        return relay.asked_to_stop
+        if relay.asked_to_stop:
+            self.log.work += work()
+            return True
+        self.ahead |= dict(zip(keys, states, strict=True))
+        for key in keys:
+            self.under_way.pop(key, None)
+        return False
 
     def measure(self, problem: Problem, w: PyTree, due: Sequence[int]) -> bool:
         """Make the measurements that are due at `w`; return whether to stop."""
