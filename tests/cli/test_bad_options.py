@@ -33,6 +33,7 @@ MAY_BE_HUGE = {  # for a schedule, a seed, or what matters to some of the networ
         "data_seed",
         "patch",
         "heads",
+        "lanes",  # never more than there are values
     ),
 }
 
