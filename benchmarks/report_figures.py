@@ -91,10 +91,13 @@ def growth(experiments):
                 style = {"marker": MARKERS[k], "color": COLOURS[k], "markersize": 4}
                 axes.plot(sizes, costs, label=curve, **style)
                 given_up = [row for row in rows if not has_settled(row)]
-                sizes, costs = [row["size"] for row in given_up], [row[what] for row in given_up]
-                axes.plot(sizes, costs, markerfacecolor="white", linestyle="none", **style)
+                axes.plot(
+                    [row["size"] for row in given_up],
+                    [row[what] for row in given_up],
+                    **(style | {"markerfacecolor": "white", "linestyle": "none"}),
+                )
             axes.set(xscale="log", yscale="log", ylabel=what if j == 0 else None)
-            if len(sizes := [row["size"] for row in rows]) < 5:
+            if len(sizes) < 5:
                 axes.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8)
             axes.xaxis.set_minor_locator(NullLocator())
             axes.spines[["top", "right"]].set_visible(False)

@@ -11,11 +11,11 @@ from thalweg.descent import Quantity, read_checkpoint, write_checkpoint
 
 PROBLEM, START = squared_regression()
 SIZE = Quantity("size", lambda problem, w: jnp.linalg.norm(w["u"]))
+FLOWS = tw.GFSSharpness(every=3, also=(1,), rtol=1e-3, method=tw.flow.Stabilized())
 
 
 def descended(**options):
-    flows = tw.GFSSharpness(every=3, also=(1,), rtol=1e-3, method=tw.flow.Stabilized())
-    given = {"step_size": [0.05, 0.1], "steps": 12, "measurements": [SIZE, flows]}
+    given = {"step_size": [0.05, 0.1], "steps": 12, "measurements": [SIZE, FLOWS]}
     return tw.descend(PROBLEM, START, **(given | options))
 
 
@@ -109,16 +109,12 @@ def test_what_was_solved_ahead_is_kept_by_checkpoints(one_by_one, batches, tmp_p
             write_checkpoint(path, progress.checkpoint(), START)
         return between
 
-    # A reading at every step, and so a report.
-    measured = [Quantity("each", lambda problem, w: 0.0), SIZE]
-    flows = tw.GFSSharpness(every=3, also=(1,), rtol=1e-3, method=tw.flow.Stabilized())
-    given = {"measurements": [*measured, flows], "lanes": 3}
-    whole = descended(**given)
+    whole = descended(lanes=3)
     before = len(batches)
-    descended(**given, report=report)
+    descended(lanes=3, report=report)  # told of step 2 by `SIZE`, which is measured at every step
     saved, _ = read_checkpoint(path, START)
-    assert list(saved.ahead) == [(3, 2)]
-    run = descended(**given, checkpoint=saved)
+    assert list(saved.ahead) == [(3, 1)]
+    run = descended(lanes=3, checkpoint=saved)
     assert list(map(len, batches[before:])) == [3, 3, 3, 2]
     xr.testing.assert_identical(run.dataset, whole.dataset)
     assert run.gradient_evaluations == whole.gradient_evaluations

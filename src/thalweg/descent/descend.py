@@ -138,8 +138,9 @@ def descend(
     }
     forecast = Forecast([one.start for one in planned], steps, schedules, refined)
     lanes = checked_count("lanes", lanes_of_device() if lanes is None else lanes, least=1)
-    told = report, on_reading
-    log = RunLog(recorder, labels, began, *told, max_gradient_evaluations, forecast, lanes)
+    log = RunLog(
+        recorder, labels, began, report, on_reading, max_gradient_evaluations, forecast, lanes
+    )
     if checkpoint is not None:
         log.restore(checkpoint)
     with entered(report):

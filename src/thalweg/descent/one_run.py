@@ -97,26 +97,30 @@ class Descent:
         return jax.tree.leaves(eqx.filter(self.iterate, eqx.is_array))
 
     def _advance(self, limit: Any) -> None:
-        began = time.perf_counter()
         run, recorder = self.run, self.log.recorder
         due = recorder.next_due(run.step)
         wanted = (self.steps if due is None else due) - run.step
-        affordable = self.log.left // COST.gradient
-        count = int(min(self.chunk, wanted, affordable))
-        self.iterate, taken, losses = advance(
-            self.problem, self.update, self.iterate, jnp.asarray(count), limit
-        )
-        kept = np.asarray(losses)[: int(taken)]
+        affordable = int(min(wanted, self.log.left // COST.gradient))
+        self.iterate, kept = self._chunk_on(self.iterate, affordable, limit)
         self.log.work += COST.gradient * kept.size
         recorder.record_losses(run.number, run.step + 1, kept)
         run.move(run.step + kept.size, float(kept[-1]))
         if self.log.forecast is not None:
             self.log.forecast.add(STEPS, kept.size)
+
+    def _chunk_on(self, iterate: Iterate, most: int, limit: Any) -> tuple[Iterate, NDArray[Any]]:
+        """Return the iterate at most so many steps later, and the losses from the next one on."""
+        began, count = time.perf_counter(), min(self.chunk, most)
+        iterate, taken, losses = advance(
+            self.problem, self.update, iterate, jnp.asarray(count), limit
+        )
+        kept = np.asarray(losses)[: int(taken)]
         seconds = time.perf_counter() - began
         if count == self.chunk and seconds < _CHUNK_SECONDS:
             self.chunk = min(2 * self.chunk, CHUNK)
         elif seconds > 4 * _CHUNK_SECONDS:
             self.chunk = max(self.chunk // 2, 1)
+        return iterate, kept
 
     def _solve_ahead(self, due: list[int], limit: Any) -> bool:
         """Solve for what is due here together with what will be; return whether to stop."""
@@ -176,11 +180,12 @@ class Descent:
         return iterate
 
     def _steps_on(self, iterate: Iterate, steps: int, limit: Any) -> Iterate:
-        """Return the iterate so many steps later."""
+        """Return the iterate so many steps later, or the one that diverged before."""
         while steps > 0:
-            count = min(self.chunk, steps)
-            iterate, _, _ = advance(self.problem, self.update, iterate, jnp.asarray(count), limit)
-            steps -= count
+            iterate, losses = self._chunk_on(iterate, steps, limit)
+            if losses.size == 0:
+                break
+            steps -= losses.size
         return iterate
 
     def _end(self, status: RunStatus) -> Outcome:
